@@ -1,0 +1,176 @@
+import { type Job, type JobFilter, jobStates, type Queue } from '../../queue/queue.ts';
+import { gatewaySection } from '../config/gateway-section.ts';
+import { loadConfig } from '../config/load.ts';
+import { layoutOf } from '../home/layout.ts';
+import { readRing } from '../home/ring-files.ts';
+import { stderrLog } from '../process/log.ts';
+import { openQueue } from '../process/open-queue.ts';
+import { type Command, exitCodes, type Given, type Option } from './line.ts';
+import { homeOf, homeOption, jsonOption, numberBetween } from './options.ts';
+import { print, printable, printJson, tableText } from './screen.ts';
+
+const common: Readonly<Record<string, Option>> = { home: homeOption, json: jsonOption };
+const defaultLimit = 100;
+const idWord = { name: 'ID', help: 'the id of a job, or a trace id (the jobs of that message)' };
+
+async function withQueue(given: Given, use: (queue: Queue) => Promise<number>): Promise<number> {
+  const layout = layoutOf(homeOf(given.values, process.env));
+  const ring = readRing(layout);
+  const section = gatewaySection(loadConfig(layout.config), layout.config);
+  const queue = await openQueue(layout, section.queue, {
+    role: 'guest',
+    ring: ring.name,
+    log: stderrLog('error'),
+  });
+  try {
+    return await use(queue);
+  } finally {
+    await queue.close();
+  }
+}
+
+export const queueList: Command = {
+  name: 'queue list',
+  summary: 'what waits, runs, is held or failed, and what was done in the last 7 days',
+  details:
+    'ID is the trace id of the message. A message to several domains has a job for each; to steer one of them alone, take its own id from `epost queue show`, in quotes.',
+  positionals: [],
+  options: {
+    ...common,
+    state: {
+      value: 'STATE',
+      help: `only ${jobStates.join(', ')} (default: all but done)`,
+      check: (text) => ((jobStates as readonly string[]).includes(text) ? undefined : jobStates.join(', ')),
+    },
+    lane: { value: 'LANE', help: 'only this lane: `in`, or `out:` and a domain' },
+    sender: { value: 'ADDRESS', help: 'only from this envelope sender' },
+    recipient: { value: 'ADDRESS', help: 'only with this envelope recipient' },
+    limit: { value: 'N', help: `at most this many (default: ${defaultLimit})`, check: numberBetween(1, 10_000) },
+  },
+  run: (given) =>
+    withQueue(given, async (queue) => {
+      const { state, lane, sender, recipient, limit } = given.values;
+      const about = {
+        ...(sender === undefined ? {} : { sender }),
+        ...(recipient === undefined ? {} : { recipients: recipient }),
+      };
+      const filter: Omit<JobFilter, 'state'> = {
+        limit: Number(limit ?? defaultLimit),
+        about,
+        ...(lane === undefined ? {} : { lane }),
+      };
+      const states =
+        state === undefined ? jobStates.filter((one) => one !== 'done') : jobStates.filter((one) => one === state);
+      const jobs = (await Promise.all(states.map((one) => queue.list({ ...filter, state: one }))))
+        .flat()
+        .slice(0, filter.limit);
+      const counts = await queue.counts();
+      if (given.switches.has('json')) printJson({ counts, jobs: jobs.map(jobJson) });
+      else {
+        print(tableText(['ID', 'STATE', 'LANE', 'SENDER', 'RECIPIENTS', 'NEXT', 'TRIES', 'LAST'], jobs.map(jobRow)));
+        print(jobStates.map((one) => `${counts[one]} ${one}`).join(', '));
+      }
+      return exitCodes.done;
+    }),
+};
+
+export const queueShow: Command = {
+  name: 'queue show',
+  summary: 'one job with all its attempts',
+  positionals: [idWord],
+  options: common,
+  run: (given) =>
+    withQueue(given, async (queue) => {
+      const jobs = await find(queue, given.positionals[0] ?? '');
+      if (jobs.length === 0) return nothingFound(given);
+      if (given.switches.has('json')) printJson(jobs.map(jobJson));
+      else print(jobs.map(jobText).join('\n\n'));
+      return exitCodes.done;
+    }),
+};
+
+type Steering = 'release' | 'retry' | 'drop' | 'hold';
+
+const steerings: Readonly<Record<Steering, { readonly summary: string; readonly done: string; readonly not: string }>> =
+  {
+    hold: { summary: 'stop delivering a job until it is released', done: 'held', not: 'is not waiting or running' },
+    release: { summary: 'let a held job go on', done: 'released', not: 'is not held' },
+    retry: { summary: 'try a waiting, held or failed job now', done: 'due now', not: 'is not waiting, held or failed' },
+    drop: {
+      summary: 'give a waiting, held or failed job up, without notice to anybody',
+      done: 'dropped',
+      not: 'is not waiting, held or failed',
+    },
+  };
+
+export const queueSteer: readonly Command[] = (Object.keys(steerings) as Steering[]).map((verb) => ({
+  name: `queue ${verb}`,
+  summary: steerings[verb].summary,
+  positionals: [idWord],
+  options: common,
+  run: (given) =>
+    withQueue(given, async (queue) => {
+      const jobs = await find(queue, given.positionals[0] ?? '');
+      if (jobs.length === 0) return nothingFound(given);
+      const results = await Promise.all(
+        jobs.map(async ({ id }) => ({
+          id,
+          done: await (verb === 'hold' ? queue.hold(id, 'held by the postmaster') : queue[verb](id)),
+        })),
+      );
+      if (given.switches.has('json')) printJson(results);
+      else for (const { id, done } of results) print(`${id}: ${done ? steerings[verb].done : steerings[verb].not}`);
+      return results.some(({ done }) => done) ? exitCodes.done : exitCodes.failed;
+    }),
+}));
+
+async function find(queue: Queue, id: string): Promise<Job[]> {
+  const job = await queue.get(id);
+  return job === undefined ? queue.list({ about: { trace: id.toUpperCase() }, limit: 1_000 }) : [job];
+}
+
+function nothingFound(given: Given): number {
+  if (given.switches.has('json')) printJson([]);
+  process.stderr.write(
+    `epost: no job ${given.positionals[0] ?? ''}; \`epost queue list --state done\` shows finished ones\n`,
+  );
+  return exitCodes.notFound;
+}
+
+function jobJson({ body: _body, progress: _progress, ...job }: Job): object {
+  return { ...job, createdAt: new Date(job.createdAt).toISOString(), dueAt: new Date(job.dueAt).toISOString() };
+}
+
+function jobRow(job: Job): string[] {
+  const last = job.attempts.at(-1);
+  const recipients = job.about['recipients'];
+  return [
+    // The job's own id is long and has spaces; all commands take this one too.
+    printable(String(job.about['trace'] ?? job.id)),
+    job.state,
+    job.lane,
+    printable(String(job.about['sender'] ?? '')) || '<>',
+    printable(Array.isArray(recipients) ? recipients.join(' ') : String(recipients ?? '')).slice(0, 60),
+    job.state === 'due' ? new Date(job.dueAt).toISOString().slice(0, 19) : '-',
+    String(job.attemptCount),
+    printable(job.holdReason ?? last?.why ?? '').slice(0, 80),
+  ];
+}
+
+function jobText(job: Job): string {
+  const about = Object.entries(job.about).map(
+    ([name, value]) => `  ${name}: ${printable(Array.isArray(value) ? value.join(', ') : String(value))}`,
+  );
+  const attempts = job.attempts.map(
+    (one) => `  ${new Date(one.at).toISOString()}  ${one.outcome}  (${one.tookMs} ms)  ${printable(one.why)}`,
+  );
+  return [
+    `job ${job.id}: ${job.state}, lane ${job.lane}`,
+    `  created: ${new Date(job.createdAt).toISOString()}`,
+    ...(job.state === 'due' ? [`  next attempt: ${new Date(job.dueAt).toISOString()}`] : []),
+    ...(job.holdReason === undefined ? [] : [`  held: ${printable(job.holdReason)}`]),
+    ...about,
+    `${job.attemptCount} attempts${job.attempts.length < job.attemptCount ? ` (the last ${job.attempts.length} follow)` : ''}`,
+    ...attempts,
+  ].join('\n');
+}

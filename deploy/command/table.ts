@@ -1,0 +1,39 @@
+import { check, policyCheck } from './check.ts';
+import { dns } from './dns.ts';
+import { join, nodeInvite } from './join.ts';
+import type { Command } from './line.ts';
+import { nodeList, nodeRevoke } from './node-certificates.ts';
+import { policyEvidence } from './policy-evidence.ts';
+import { policyTest } from './policy-test.ts';
+import { queueList, queueShow, queueSteer } from './queue.ts';
+import { gateway, node } from './run.ts';
+import { init, up } from './start.ts';
+import { status } from './status.ts';
+import { trace } from './trace.ts';
+import { userAdd, userList, userPasswd, userRevoke } from './user.ts';
+
+/** Every command, in the order in which `epost --help` shows them. */
+export const commands: readonly Command[] = [
+  init,
+  up,
+  node,
+  gateway,
+  nodeInvite,
+  nodeList,
+  nodeRevoke,
+  join,
+  userAdd,
+  userList,
+  userPasswd,
+  userRevoke,
+  queueList,
+  queueShow,
+  ...queueSteer,
+  policyCheck,
+  policyTest,
+  policyEvidence,
+  trace,
+  dns,
+  check,
+  status,
+];

@@ -1,0 +1,101 @@
+import { isIP } from 'node:net';
+import { z } from 'zod';
+import { parseAddress, parseDomain } from '../../policy/address.ts';
+
+// One table makes both the check and the commented file that `epost init` writes (template.ts uses the descriptions).
+
+const portNumber = z.int().min(0).max(65_535);
+const listener = (what: string) =>
+  z.strictObject({ host: z.string().min(1), port: portNumber.describe('0 takes any free port') }).describe(what);
+
+const durationUnits: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const duration = z
+  .string()
+  .regex(/^[0-9]{1,9}(?:ms|s|m|h|d)$/, 'expected a number and a unit: ms, s, m, h or d, for instance 90s')
+  .transform((text) => Number.parseInt(text, 10) * (durationUnits[text.replace(/^[0-9]+/, '')] ?? 1));
+
+const address = z.string().transform((text, context) => {
+  const parsed = parseAddress(text);
+  if (parsed.kind === 'address') return parsed.address;
+  context.addIssue({ code: 'custom', message: `expected a mail address: ${parsed.reason}` });
+  return z.NEVER;
+});
+
+const hostPort = z
+  .string()
+  .refine((text) => parseHostPort(text) !== undefined, 'expected HOST:PORT, for instance 127.0.0.1:5353 or [::1]:53');
+const network = z.string().refine(isNetwork, 'expected an IP address or a network such as 10.0.0.0/8');
+
+export const configSchema = z.strictObject({
+  version: z.literal(1),
+  hostname: z
+    .string()
+    .refine((text) => parseDomain(text) !== undefined, 'expected a host name, for instance mx.example.org')
+    .describe('the name in greetings, in Received fields and in the results we put on; the A/AAAA record must exist'),
+  node: z.strictObject({
+    listen: z.array(z.string().startsWith('/', 'expected a multiaddr such as /ip4/0.0.0.0/tcp/7525')).min(1),
+    announce: z.array(z.string().startsWith('/', 'expected a multiaddr such as /ip4/192.0.2.7/tcp/7525')).default([]),
+  }),
+  access: z.strictObject({
+    submission: listener('submission for users’ mail programs (STARTTLS)'),
+    imap: listener('IMAP (STARTTLS)'),
+    imaps: listener('IMAP over TLS'),
+  }),
+  gateway: z
+    .strictObject({
+      mx: listener('where Internet mail comes in'),
+      aliases: z.record(z.string(), address).default({}),
+      dns: z.strictObject({ servers: z.array(hostPort).max(8).default([]) }).prefault({}),
+      delivery: z
+        .strictObject({
+          smarthost: hostPort.nullable().default(null),
+          mxPort: z.int().min(1).max(65_535).default(25),
+          allowPrivate: z.boolean().default(false),
+          retry: z
+            .strictObject({
+              first: duration.prefault('60s'),
+              max: duration.prefault('4h'),
+              giveUp: duration.prefault('5d'),
+            })
+            .prefault({}),
+        })
+        .prefault({}),
+      queue: z
+        .discriminatedUnion('kind', [
+          z.strictObject({ kind: z.literal('embedded') }),
+          z.strictObject({
+            kind: z.literal('redis'),
+            url: z.string().regex(/^rediss?:\/\//, 'expected redis://HOST:PORT/DB or rediss://…'),
+          }),
+        ])
+        .default({ kind: 'embedded' }),
+      exempt: z.array(network).max(100).default(['127.0.0.0/8', '::1']),
+      proxies: z.array(network).max(100).default([]),
+    })
+    .optional(),
+  http: listener('health and metrics; keep it on loopback').nullable(),
+  tls: z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) }),
+  log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+});
+
+/** A checked configuration: durations are ms, addresses canonical, file names as written (relative to the home). */
+export type Config = z.infer<typeof configSchema>;
+export type GatewaySection = NonNullable<Config['gateway']>;
+export type Listener = Config['access']['imap'];
+
+/** HOST:PORT taken apart, an IPv6 address in brackets; undefined where it is not that. */
+export function parseHostPort(text: string): { readonly host: string; readonly port: number } | undefined {
+  const found = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9._-]{1,253})):([0-9]{1,5})$/.exec(text);
+  const host = found?.[1] ?? found?.[2];
+  const port = Number(found?.[3]);
+  if (host === undefined || port < 1 || port > 65_535) return undefined;
+  if (found?.[1] !== undefined && isIP(host) !== 6) return undefined;
+  return { host, port };
+}
+
+function isNetwork(text: string): boolean {
+  const [ip = '', bits, ...rest] = text.split('/');
+  const version = isIP(ip);
+  if (version === 0 || rest.length > 0) return false;
+  return bits === undefined || (/^[0-9]{1,3}$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128));
+}

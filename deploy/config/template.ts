@@ -1,0 +1,93 @@
+import { stringify } from 'yaml';
+
+export interface Choices {
+  readonly domain: string;
+  readonly hostname: string;
+  /** Added to each default port. */
+  readonly portBase: number;
+  readonly dns: readonly string[];
+  readonly smarthost?: string | undefined;
+  /** The queue lies in this Redis; in the home where it is absent. */
+  readonly redisUrl?: string | undefined;
+  readonly mxPort: number;
+  readonly postmaster: string;
+  /** False on a machine that only joins: it runs a node and no gateway. */
+  readonly gateway: boolean;
+}
+
+// DESIGN: unprivileged ports that say what they are (25, 587, 143, 993 with a leading digit); the ring's own after them.
+export const defaultPorts = { mx: 2525, submission: 1587, imap: 1143, imaps: 1993, http: 8025, ring: 7525 } as const;
+
+/** The largest value that `--port-base` can have with all ports still below 65536. */
+export const maxPortBase = 65_535 - Math.max(...Object.values(defaultPorts));
+
+// A scalar as YAML writes it, quoted where it must be.
+const scalar = (value: string | number | boolean | null): string => stringify(value).trimEnd();
+const flow = (values: readonly string[]): string => `[${values.map(scalar).join(', ')}]`;
+
+/** The commented configuration that `epost init` writes. */
+export function configText(choices: Choices): string {
+  const port = (name: keyof typeof defaultPorts): number => defaultPorts[name] + choices.portBase;
+  return `# ePOST configuration. \`epost check\` and every start check it; a mistake is named with its line.
+version: 1
+
+# The name in greetings, Received fields and authentication results. Its A/AAAA record must point here.
+hostname: ${scalar(choices.hostname)}
+
+# The POST node of this machine in the ring. Other machines reach it at these multiaddrs; loopback means: this machine only.
+node:
+  listen: [/ip4/127.0.0.1/tcp/${port('ring')}]
+  # What other machines are told instead of the addresses above, for instance [/ip4/192.0.2.7/tcp/7525].
+  announce: []
+
+# For the mail programs of the users whose mailboxes live here.
+access:
+  submission: {host: 127.0.0.1, port: ${port('submission')}}
+  imap: {host: 127.0.0.1, port: ${port('imap')}}
+  imaps: {host: 127.0.0.1, port: ${port('imaps')}}
+${choices.gateway ? gatewayText(choices, port('mx')) : '\n# No gateway runs here; `epost init` on the first machine made one.\n'}
+# Health (/healthz, /readyz) and Prometheus metrics (/metrics). Keep it on loopback. null switches it off.
+http: {host: 127.0.0.1, port: ${port('http')}}
+
+# PEM files, relative to this home. Self-signed until you put your own there; they are read again on SIGHUP.
+tls: {certificate: tls/cert.pem, key: tls/key.pem}
+
+log: {level: info}          # debug, info, warn or error
+`;
+}
+
+function gatewayText(choices: Choices, mxPort: number): string {
+  return `
+# The gateway between the ring and ordinary Internet mail.
+gateway:
+  # Where the Internet's mail comes in. As the MX host of a domain: {host: '::', port: 25}.
+  mx: {host: 127.0.0.1, port: ${mxPort}}
+
+  # Further addresses of ring users (RFC 5321 §4.5.1 wants postmaster, RFC 2142 abuse).
+  aliases:
+    ${scalar(`postmaster@${choices.domain}`)}: ${scalar(choices.postmaster)}
+    ${scalar(`abuse@${choices.domain}`)}: ${scalar(choices.postmaster)}
+
+  # Resolvers for all mail lookups, HOST:PORT each; empty takes the system's.
+  dns: {servers: ${flow(choices.dns)}}
+
+  delivery:
+    # HOST:PORT that takes all outgoing mail, or null: straight to the recipients' MX hosts.
+    smarthost: ${scalar(choices.smarthost ?? null)}
+    # The port of the MX hosts. Anything but 25 is for try-outs.
+    mxPort: ${choices.mxPort}
+    # Whether mail may go to hosts with loopback or private addresses. A smarthost may always have one; so may
+    # MX hosts when mxPort is not 25 or all resolvers above are on loopback (a try-out).
+    allowPrivate: false
+    # Waits between attempts double from first to max, with jitter; then the sender gets a notice.
+    retry: {first: 60s, max: 4h, giveUp: 5d}
+
+  # embedded, or for several gateways that share one queue: {kind: redis, url: 'redis://127.0.0.1:6379/0'}.
+  # That Redis needs appendonly yes, appendfsync always, maxmemory-policy noeviction.
+  queue: ${choices.redisUrl === undefined ? '{kind: embedded}' : `{kind: redis, url: ${JSON.stringify(choices.redisUrl)}}`}
+
+  # Clients without connection limits (they still pass policy), and proxies whose PROXY header is believed.
+  exempt: [127.0.0.0/8, '::1']
+  proxies: []
+`;
+}

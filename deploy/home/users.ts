@@ -1,0 +1,133 @@
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import path from 'node:path';
+import { z } from 'zod';
+import type { CertificateAuthority } from '../../node/identity/authority.ts';
+import { readKeyFile, writeKeyFile } from '../../node/identity/key-file.ts';
+import { generateIdentityKeys, type IdentityKeys, importIdentityKeys } from '../../node/identity/keys.ts';
+import { type Address, parseAddress } from '../../policy/address.ts';
+import { HomeFault } from './fault.ts';
+import { readHomeFile, readHomeJson, syncFolder, writeFileDurably } from './files.ts';
+import { type Layout, userFiles } from './layout.ts';
+import { hashPassword, passwordRecordSchema } from './password.ts';
+
+const loginSchema = z.strictObject({
+  version: z.literal(1),
+  password: passwordRecordSchema,
+  /** `new`: its folders do not exist in the ring yet and may be made; `open`: they must be found there. */
+  mailbox: z.enum(['new', 'open']),
+});
+export type Login = z.infer<typeof loginSchema>;
+
+/** A user whose mailbox lives on this home. */
+export interface LocalUser {
+  readonly address: Address;
+  readonly certificate: Uint8Array;
+  readonly keys: IdentityKeys;
+  readonly login: Login;
+}
+
+// User certificates: long enough that nobody is locked out by a holiday; the revocation list ends them earlier.
+export const userCertificateDays = 825;
+
+/** The users whose mailboxes live on this home, without opening their keys. */
+export function listUsers(layout: Layout): Address[] {
+  if (!existsSync(layout.users)) return [];
+  return readdirSync(layout.users)
+    .filter((name) => !name.startsWith('.'))
+    .map((name) => parseAddress(decodeURIComponent(name)))
+    .filter((parsed) => parsed.kind === 'address')
+    .map((parsed) => parsed.address)
+    .sort();
+}
+
+export async function readUser(layout: Layout, address: Address, passphrase: string | undefined): Promise<LocalUser> {
+  const files = userFiles(layout, address);
+  if (!existsSync(files.folder))
+    throw new HomeFault('no-such-user', `${address} has no mailbox on this home; \`epost user list\` shows who has`);
+  const secret = await readKeyFile(files.key, {
+    kind: 'identity',
+    ...(passphrase === undefined ? {} : { passphrase }),
+  });
+  return {
+    address,
+    certificate: readHomeFile(files.certificate, 'the certificate'),
+    keys: importIdentityKeys(secret),
+    login: readLogin(layout, address),
+  };
+}
+
+export function readLogin(layout: Layout, address: Address): Login {
+  const file = userFiles(layout, address).login;
+  const checked = loginSchema.safeParse(readHomeJson(file, 'the login file'));
+  if (!checked.success)
+    throw new HomeFault(
+      'damaged',
+      `the home is damaged: the login file ${file} is not what this version writes; set a new password with \`epost user passwd ${address}\``,
+    );
+  return checked.data;
+}
+
+/** A new user of the ring with a mailbox on this home: keys, certificate, password. All or nothing. */
+export async function addUser(
+  layout: Layout,
+  authority: CertificateAuthority,
+  user: { readonly address: Address; readonly password: string; readonly passphrase: string | undefined },
+): Promise<LocalUser> {
+  if (existsSync(userFiles(layout, user.address).folder))
+    throw new HomeFault(
+      'user-exists',
+      `${user.address} has a mailbox here already; \`epost user passwd\` sets a new password`,
+    );
+  const keys = generateIdentityKeys();
+  const certificate = authority.issueIdentity({
+    kind: 'user',
+    address: user.address,
+    signingKey: keys.signing.public,
+    sealingKey: keys.sealing.public,
+    days: userCertificateDays,
+  });
+  const login: Login = { version: 1, password: await hashPassword(user.password), mailbox: 'new' };
+  const made: LocalUser = { address: user.address, certificate: certificate.bytes, keys, login };
+  await placeUser(layout, made, user.passphrase);
+  return made;
+}
+
+/** Writes a user's files beside their place and moves them there in one step. */
+export async function placeUser(layout: Layout, user: LocalUser, passphrase: string | undefined): Promise<void> {
+  const { folder } = userFiles(layout, user.address);
+  const staging = path.join(layout.users, `.${path.basename(folder)}.new`);
+  rmSync(staging, { recursive: true, force: true });
+  writeFileDurably(path.join(staging, 'identity.cert'), user.certificate);
+  await writeKeyFile(path.join(staging, 'identity.key'), user.keys.export(), {
+    kind: 'identity',
+    ...(passphrase === undefined ? {} : { passphrase }),
+  });
+  writeFileDurably(path.join(staging, 'login.json'), loginText(user.login));
+  renameSync(staging, folder);
+  syncFolder(layout.users);
+}
+
+export async function setPassword(layout: Layout, address: Address, password: string): Promise<void> {
+  const files = userFiles(layout, address);
+  if (!existsSync(files.folder))
+    throw new HomeFault('no-such-user', `${address} has no mailbox on this home; \`epost user list\` shows who has`);
+  const mailbox = existsSync(files.login) && readFileSync(files.login, 'utf8').includes('"new"') ? 'new' : 'open';
+  writeFileDurably(files.login, loginText({ version: 1, password: await hashPassword(password), mailbox }));
+}
+
+/** The mailbox's folders exist in the ring from now on: never make them anew. */
+export function markMailboxOpen(layout: Layout, address: Address): void {
+  const login = readLogin(layout, address);
+  if (login.mailbox === 'new')
+    writeFileDurably(userFiles(layout, address).login, loginText({ ...login, mailbox: 'open' }));
+}
+
+/** Takes a user's keys off this home (revoked, or moved to another machine). What the mailbox holds stays in the ring. */
+export function removeUser(layout: Layout, address: Address): void {
+  rmSync(userFiles(layout, address).folder, { recursive: true, force: true });
+  syncFolder(layout.users);
+}
+
+function loginText(login: Login): string {
+  return `${JSON.stringify(login, undefined, 1)}\n`;
+}

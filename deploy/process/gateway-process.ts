@@ -1,0 +1,232 @@
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readDkimKeys } from '../../gateway/dkim/keys.ts';
+import { createResolver } from '../../gateway/dns/resolver.ts';
+import { startGateway } from '../../gateway/gateway.ts';
+import { connectDoor } from '../../node/door/client.ts';
+import type { Door } from '../../node/door/door.ts';
+import { type GatewayIdentity, GatewayPost } from '../../node/door/gateway-post.ts';
+import { checkIdentityCertificate } from '../../node/identity/certificate.ts';
+import { readKeyFile } from '../../node/identity/key-file.ts';
+import { importIdentityKeys } from '../../node/identity/keys.ts';
+import { openSeenIds } from '../../node/notify/seen.ts';
+import type { Policy } from '../../policy/policy.ts';
+import { gatewaySection } from '../config/gateway-section.ts';
+import { InputFault } from '../config/problem.ts';
+import { type Config, type GatewaySection, parseHostPort } from '../config/schema.ts';
+import { doorPath } from '../home/ask-node.ts';
+import { HomeFault } from '../home/fault.ts';
+import { readHomeFile } from '../home/files.ts';
+import type { Layout } from '../home/layout.ts';
+import { newTraceId } from '../trace/id.ts';
+import type { TraceEvent } from '../trace/store.ts';
+import { type HttpServer, startHttp } from './http-server.ts';
+import { KeptLimits } from './kept-limits.ts';
+import { openQueue } from './open-queue.ts';
+import { type Part, type PartOptions, runPart } from './part.ts';
+import { loadPolicyFile } from './policy-file.ts';
+import { publishRecord } from './publish-record.ts';
+import { TlsFiles } from './tls-files.ts';
+
+const gatewayGraceMs = 3_000;
+const doorRetryMs = 100;
+// One DNS query of two tries: with 2 s each a dead resolver costs a message 4 s, not a minute.
+const dnsQueryMs = 2_000;
+const republishMs = 86_400_000;
+const publishRetryMs = 10_000;
+
+/** What the gateway needs of the files that a person writes. */
+interface Given {
+  readonly section: GatewaySection;
+  readonly policy: Policy;
+  readonly tls: TlsFiles;
+}
+
+/** Runs the gateway of a home until told to stop. Its node must run or come up; until then it waits. Resolves with the exit code. */
+export function runGateway(options: PartOptions): Promise<number> {
+  return runPart('gateway', options, readGiven, startPart);
+}
+
+function readGiven(layout: Layout, config: Config): Given {
+  return {
+    section: gatewaySection(config, layout.config),
+    policy: loadPolicyFile(layout.policy),
+    tls: new TlsFiles(layout, config),
+  };
+}
+
+async function startPart(part: Part, { section, policy: firstPolicy, tls }: Given): Promise<Record<string, string>> {
+  const { layout, ring, config, passphrase, log, traces, lifetime, closing } = part;
+  let policy = firstPolicy;
+  const dkim = await readDkimKeys(layout.gateway.dkim);
+  const queue = await openQueue(layout, section.queue, { role: 'owner', ring: ring.name, log });
+  closing.add(() => queue.close());
+  const limits = new KeptLimits(path.join(layout.gateway.folder, 'limits.json'), Date.now, (fault) =>
+    log.error({ fault }, 'the limits of senders cannot be written down; a restart would forget them'),
+  );
+  closing.add(() => limits.stop());
+
+  const door = connectDoor({ path: doorPath(layout), log });
+  closing.add(() => door.close());
+  await whenConnected(door, lifetime.signal);
+  const trust = await door.trust();
+  const identityOf = async (keyFile: string, certificateFile: string): Promise<GatewayIdentity> => {
+    const check = checkIdentityCertificate(readHomeFile(certificateFile, 'the certificate'), trust);
+    if (check.kind === 'invalid' || check.kind === 'revoked')
+      throw new HomeFault(
+        'damaged',
+        `the certificate ${certificateFile} does not hold: ${check.reason}; restore the home from a backup`,
+      );
+    const secret = await readKeyFile(keyFile, {
+      kind: 'identity',
+      ...(passphrase === undefined ? {} : { passphrase }),
+    });
+    return { certificate: check.certificate, keys: importIdentityKeys(secret) };
+  };
+  const identity = await identityOf(layout.gateway.key, layout.gateway.certificate);
+  const mailerDaemon = await identityOf(layout.gateway.mailerDaemonKey, layout.gateway.mailerDaemonCertificate);
+  const seen = openSeenIds({ dir: path.join(layout.gateway.folder, 'seen'), now: Date.now });
+  closing.add(() => seen.stop());
+  const post = new GatewayPost({ door, identity, mailerDaemon, hostname: config.hostname, seen, now: Date.now });
+
+  let publishing: NodeJS.Timeout | undefined;
+  // A ring of which too few answer must not keep the gateway from starting: those who write to it are told to come again, and it heals by itself.
+  const publish = async (): Promise<void> => {
+    const published = await publishIdentities(door, [identity, mailerDaemon]).then(
+      () => true,
+      (fault: unknown) => {
+        log.warn({ fault, retryInMs: publishRetryMs }, 'the gateway’s directory entry could not be published');
+        return false;
+      },
+    );
+    if (!lifetime.signal.aborted) publishing = setTimeout(republish, published ? republishMs : publishRetryMs);
+  };
+  // It never rejects.
+  const republish = (): void => {
+    publish().catch((fault: unknown) =>
+      log.error({ fault }, 'the gateway’s directory entry is not published any more'),
+    );
+  };
+  closing.add(() => clearTimeout(publishing));
+  await publish();
+
+  let http: HttpServer | undefined;
+  const trace = (id: string, event: TraceEvent): void => {
+    traces.record(id, event);
+    http?.count(event);
+    log.info({ trace: id, ...event, steps: undefined, evidence: undefined }, event.what);
+  };
+  const gateway = await startGateway({
+    config: {
+      hostname: config.hostname,
+      mx: section.mx,
+      aliases: section.aliases,
+      exemptNetworks: section.exempt,
+      proxies: section.proxies,
+      delivery: deliverySettings(section),
+    },
+    ring,
+    identity,
+    post,
+    door,
+    queue,
+    policy: () => policy,
+    limits: limits.limits,
+    resolver: createResolver({
+      ...(section.dns.servers.length === 0 ? {} : { servers: section.dns.servers }),
+      timeoutMs: dnsQueryMs,
+      now: Date.now,
+    }),
+    tls,
+    dkim,
+    ledgerDir: layout.gateway.ledger,
+    trace,
+    log,
+    now: Date.now,
+    random: Math.random,
+    newTraceId: () => newTraceId(Date.now()),
+  });
+  closing.add(() => gateway.stop(gatewayGraceMs));
+
+  lifetime.onReload(() => {
+    // Each by itself: a mistake in one must not keep the other from being taken up, nor be told of the other.
+    const readAgain = (what: string, read: () => object): void => {
+      try {
+        log.info(read(), `the ${what} is read again`);
+      } catch (fault) {
+        const problems = fault instanceof InputFault ? fault.problems : String(fault);
+        log.error({ problems }, `the new ${what} has problems; the old one stays`);
+      }
+    };
+    readAgain('policy', () => {
+      const next: Policy = loadPolicyFile(layout.policy);
+      policy = next;
+      return { policy: next.hash };
+    });
+    readAgain('pair of TLS files', () => {
+      tls.reload();
+      return {};
+    });
+  });
+
+  if (config.http !== null) {
+    http = await startHttp({
+      listen: config.http,
+      health: async () => {
+        const health = await gateway.health();
+        return [
+          { part: 'gateway', ok: health.ok, ...(health.ok ? {} : { why: health.why }) },
+          { part: 'node', ok: door.connected() },
+        ];
+      },
+      gauges: [
+        { name: 'epost_queue_jobs', help: 'jobs in the queue', label: 'state', read: () => queue.counts() },
+        {
+          name: 'epost_smtp_sessions',
+          help: 'sessions open at the MX listener',
+          label: 'listener',
+          read: async () => ({ mx: gateway.sessions() }),
+        },
+      ],
+    });
+    const server = http;
+    closing.add(() => server.stop());
+  }
+  log.info({ port: gateway.ports.mx, policy: policy.hash }, 'the gateway is ready');
+  return { mx: `${section.mx.host}:${gateway.ports.mx}`, ...(http === undefined ? {} : { http: http.address }) };
+}
+
+async function whenConnected(door: Door, signal: AbortSignal): Promise<void> {
+  while (!door.connected() && !signal.aborted) await sleep(doorRetryMs);
+}
+
+async function publishIdentities(door: Door, identities: readonly GatewayIdentity[]): Promise<void> {
+  const { peerId } = (await door.call('status', {})) as { peerId: string };
+  for (const { certificate, keys } of identities) {
+    await publishRecord({
+      store: {
+        lookupIdentity: (address) => door.lookup(address),
+        publishIdentity: (entry) => door.call('publish', entry),
+      },
+      peerId,
+      address: certificate.address,
+      certificate: certificate.bytes,
+      signing: keys.signing,
+      now: Date.now(),
+    });
+  }
+}
+
+function deliverySettings(section: GatewaySection) {
+  const { smarthost, mxPort, allowPrivate, retry } = section.delivery;
+  const host = smarthost === null ? undefined : parseHostPort(smarthost);
+  const onLoopback =
+    section.dns.servers.length > 0 && section.dns.servers.every((server) => /^(?:127\.|\[::1\])/.test(server));
+  return {
+    mxPort,
+    // A try-out beside a local zone must be able to deliver there; see the comment in epost.yaml.
+    allowPrivate: allowPrivate || mxPort !== 25 || onLoopback,
+    ...(host === undefined ? {} : { smarthost: host }),
+    retry: { firstMs: retry.first, maxMs: retry.max, giveUpMs: retry.giveUp },
+  };
+}

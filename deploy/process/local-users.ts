@@ -1,0 +1,269 @@
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Account, Accounts, Login } from '../../node/access/account.ts';
+import { checkIdentityCertificate, type IdentityCertificate, type Trust } from '../../node/identity/certificate.ts';
+import { deliverTo } from '../../node/mail/delivery.ts';
+import { type Mailbox } from '../../node/mail/mailbox.ts';
+import { openMailbox } from '../../node/mail/open-mailbox.ts';
+import { followReturns, intoInbox } from '../../node/mail/returns.ts';
+import { submit } from '../../node/mail/send.ts';
+import { SentBook } from '../../node/mail/sent-book.ts';
+import { localRecipient } from '../../node/notify/local-recipient.ts';
+import type { SeenIds } from '../../node/notify/seen.ts';
+import type { Post } from '../../node/post/post.ts';
+import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
+import { serviceAddress } from '../home/create.ts';
+import type { Layout } from '../home/layout.ts';
+import { hashPassword, passwordMatches } from '../home/password.ts';
+import { type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
+import type { TraceEvent } from '../trace/store.ts';
+import { Closing } from './closing.ts';
+import { publishRecord } from './publish-record.ts';
+
+export interface LocalUsersOptions {
+  readonly layout: Layout;
+  readonly passphrase: string | undefined;
+  /** Who reports, in notices to users. */
+  readonly hostname: string;
+  readonly post: Post;
+  /** What the gateway of this home, if it has one, calls its users besides (`gateway.aliases`). */
+  readonly aliases: ReadonlyMap<Address, Address>;
+  readonly trust: () => Trust;
+  readonly seen: SeenIds;
+  readonly now: () => number;
+  readonly trace: (id: string, event: TraceEvent) => void;
+  readonly log: {
+    debug(fields: object, message: string): void;
+    info(fields: object, message: string): void;
+    warn(fields: object, message: string): void;
+    error(fields: object, message: string): void;
+  };
+}
+
+/** A mailbox that is served: its mail comes in, and its user hears how what he sent ended. */
+interface OpenHome {
+  readonly mailbox: Mailbox;
+  readonly book: SentBook;
+  readonly close: () => Promise<void>;
+}
+
+interface Resident {
+  readonly user: LocalUser;
+  readonly certificate: IdentityCertificate;
+  readonly leave: AbortController;
+  readonly arrival: Promise<void>;
+  login: LocalUser['login'];
+  /** Open once the ring answered. */
+  home: OpenHome | undefined;
+  trouble: string;
+  /** HMAC of the password that was last found right, so that a program that logs in often does not cost a scrypt each time. */
+  known: Buffer | undefined;
+}
+
+const firstRetryMs = 500;
+const longestRetryMs = 30_000;
+// A directory entry is published again this often, so that a ring that lost it has it back within a day.
+const republishMs = 86_400_000;
+
+/** The users whose mailboxes live on this node: brings them in, takes their mail, and answers log-ins. */
+export class LocalUsers implements Accounts {
+  readonly #options: LocalUsersOptions;
+  readonly #residents = new Map<Address, Resident>();
+  readonly #memoryKey = randomBytes(32);
+  // For unknown names, so that they take as long as wrong passwords.
+  readonly #decoy = hashPassword(randomBytes(16).toString('hex'));
+
+  constructor(options: LocalUsersOptions) {
+    this.#options = options;
+  }
+
+  /** Makes who is served match the files of the home: newcomers come in, who has gone leaves, passwords are read again. */
+  async reload(): Promise<void> {
+    const { layout, passphrase, log } = this.#options;
+    const wanted = new Set(listUsers(layout));
+    for (const [address, resident] of this.#residents) {
+      if (!wanted.has(address)) await this.#leave(resident);
+    }
+    for (const address of wanted) {
+      const resident = this.#residents.get(address);
+      if (resident === undefined) await this.#admit(await readUser(layout, address, passphrase));
+      else {
+        resident.login = readLogin(layout, address);
+        resident.known = undefined;
+      }
+    }
+    log.info({ users: this.#residents.size }, 'the users of this node are read');
+  }
+
+  /** Who is here, and whether the mailbox is open. */
+  list(): { address: Address; open: boolean; trouble: string }[] {
+    return [...this.#residents.values()].map(({ user, home, trouble }) => ({
+      address: user.address,
+      open: home !== undefined,
+      trouble: home === undefined ? trouble : '',
+    }));
+  }
+
+  /** Resolves when every mailbox is open, or after `limitMs`: a ring that is not reachable must not keep a node from starting. */
+  async settled(limitMs: number): Promise<void> {
+    const all = Promise.all([...this.#residents.values()].map(({ arrival }) => arrival));
+    await Promise.race([all, sleep(limitMs, undefined, { ref: false })]);
+  }
+
+  async login(username: string, password: string): Promise<Login> {
+    const parsed = parseAddress(username);
+    const resident = parsed.kind === 'address' ? this.#residents.get(parsed.address) : undefined;
+    if (resident === undefined) {
+      await passwordMatches(password, await this.#decoy);
+      return { kind: 'refused' };
+    }
+    if (!(await this.#isRight(resident, password))) return { kind: 'refused' };
+    if (resident.home === undefined) return { kind: 'unavailable', reason: resident.trouble };
+    return { kind: 'account', account: this.#account(resident, resident.home) };
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#residents.values()].map((resident) => this.#leave(resident)));
+  }
+
+  async #isRight(resident: Resident, password: string): Promise<boolean> {
+    const digest = createHmac('sha256', this.#memoryKey).update(password).digest();
+    if (resident.known !== undefined && timingSafeEqual(resident.known, digest)) return true;
+    const right = await passwordMatches(password, resident.login.password);
+    if (right) resident.known = digest;
+    return right;
+  }
+
+  #account({ user, certificate }: Resident, { mailbox, book }: OpenHome): Account {
+    const { post, aliases, now, trace, log } = this.#options;
+    const { ring } = post.overlay;
+    return {
+      address: user.address,
+      mailbox,
+      ringDomains: ring.domains,
+      lookup: (address) => post.lookup(aliases.get(address) ?? address),
+      ownsAddress: (text) => {
+        const parsed = parseAddress(text);
+        return parsed.kind === 'address' && withoutTag(parsed.address) === user.address;
+      },
+      submit: (envelope, bytes, id) =>
+        submit({
+          post,
+          user: { address: user.address, certificate, keys: user.keys },
+          envelope,
+          bytes,
+          gateway: serviceAddress('gateway', ring.name),
+          now,
+          traceId: id,
+          trace,
+          log,
+          aliases,
+          book,
+        }),
+    };
+  }
+
+  async #admit(user: LocalUser): Promise<void> {
+    const { log, trust } = this.#options;
+    const check = checkIdentityCertificate(user.certificate, trust());
+    if (check.kind === 'invalid' || check.kind === 'revoked') {
+      log.error(
+        { user: user.address, reason: check.reason },
+        'this user’s certificate does not hold; nobody can log in or get mail there',
+      );
+      return;
+    }
+    const leave = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const resident: Resident = {
+      user,
+      certificate: check.certificate,
+      leave,
+      arrival: promise,
+      login: user.login,
+      home: undefined,
+      trouble: 'the mailbox is being opened',
+      known: undefined,
+    };
+    this.#residents.set(user.address, resident);
+    this.#bringIn(resident, resolve).catch((fault: unknown) =>
+      log.error({ user: user.address, fault }, 'a mailbox is not served any more'),
+    );
+  }
+
+  async #bringIn(resident: Resident, arrived: () => void): Promise<void> {
+    const { layout, log } = this.#options;
+    const { signal } = resident.leave;
+    for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
+      try {
+        resident.home ??= await this.#open(resident);
+        await this.#publish(resident);
+        break;
+      } catch (fault) {
+        resident.trouble = 'the ring does not answer now';
+        log.warn({ user: resident.user.address, fault, retryInMs: waitMs }, 'a mailbox cannot be opened yet');
+        await pause(waitMs, signal);
+      }
+    }
+    if (signal.aborted) return;
+    markMailboxOpen(layout, resident.user.address);
+    arrived();
+    while (!signal.aborted) {
+      await pause(republishMs, signal);
+      if (!signal.aborted)
+        await this.#publish(resident).catch((fault: unknown) =>
+          log.warn({ user: resident.user.address, fault }, 'the directory entry could not be published again'),
+        );
+    }
+  }
+
+  async #open({ user, certificate, leave }: Resident): Promise<OpenHome> {
+    const { post, layout, hostname, seen, trust, now, trace, log } = this.#options;
+    const mailbox = await openMailbox({
+      post,
+      user: { address: user.address, certificate, keys: user.keys },
+      dir: path.join(layout.node.folder, 'mail'),
+      create: user.login.mailbox === 'new',
+      now,
+      log,
+    });
+    const closing = new Closing();
+    closing.add(() => mailbox.close());
+    // The last part has no dot: lmdb takes a path with one for a file.
+    const book = await SentBook.open(
+      path.join(layout.node.folder, 'sent', encodeURIComponent(user.address), 'book'),
+      now(),
+    );
+    closing.add(() => book.close());
+    const deliver = intoInbox(mailbox, now);
+    closing.add(await followReturns({ notify: post.notify, book, deliver, reportingMta: hostname, trace, now, log }));
+    const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle: deliverTo(mailbox) });
+    closing.add(post.notify.attach({ certificate, accept }));
+    const home: OpenHome = { mailbox, book, close: () => closing.close() };
+    if (leave.signal.aborted) await home.close();
+    return home;
+  }
+
+  #publish({ user }: Resident): Promise<void> {
+    const { post, now } = this.#options;
+    return publishRecord({
+      store: post.store,
+      peerId: post.overlay.self.peerId,
+      address: user.address,
+      certificate: user.certificate,
+      signing: user.keys.signing,
+      now: now(),
+    });
+  }
+
+  async #leave(resident: Resident): Promise<void> {
+    this.#residents.delete(resident.user.address);
+    resident.leave.abort();
+    await resident.home?.close();
+  }
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
+}

@@ -1,0 +1,45 @@
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+import type { Admin } from '../../node/door/door.ts';
+import type { Post } from '../../node/post/post.ts';
+import type { Layout } from '../home/layout.ts';
+import type { LocalUsers } from './local-users.ts';
+
+const publishSchema = z.strictObject({ certificate: z.instanceof(Uint8Array), record: z.instanceof(Uint8Array) });
+
+/** What commands and the gateway may ask of a running node beside the services of the ring. */
+export function nodeAdmin(parts: { readonly layout: Layout; readonly post: Post; readonly users: LocalUsers }): Admin {
+  const { layout, post, users } = parts;
+  return {
+    /** Reads users, passwords and the revocation list again. */
+    reload: async () => {
+      post.overlay.offerRevocations(readFileSync(layout.revocations));
+      await users.reload();
+      return { users: users.list().length };
+    },
+    /** Who is in the ring and how this node is. */
+    status: async () => {
+      const { overlay, store, notify } = post;
+      return {
+        peerId: overlay.self.peerId,
+        addresses: [...overlay.self.addresses],
+        ring: overlay.ring.name,
+        members: overlay.members().map(({ peerId, owner, addresses, certificate }) => ({
+          peerId,
+          serial: certificate.serial,
+          owner,
+          addresses: [...addresses],
+          up: overlay.isUp(peerId),
+        })),
+        store: { ...(await store.stats()) },
+        notify: { ...notify.stats() },
+        users: users.list(),
+      };
+    },
+    /** Puts an identity's own directory entry into the ring; the ring checks its signatures. */
+    publish: async (args) => {
+      const { copies } = await post.store.publishIdentity(publishSchema.parse(args));
+      return { copies };
+    },
+  };
+}

@@ -1,0 +1,17 @@
+import { openBullQueue } from '../../queue/bullmq.ts';
+import { openEmbeddedQueue } from '../../queue/embedded.ts';
+import type { Queue, QueueLog } from '../../queue/queue.ts';
+import type { GatewaySection } from '../config/schema.ts';
+import type { Layout } from '../home/layout.ts';
+
+/** The queue that the configuration names: as the gateway that works it, or as a command that looks and steers. */
+export function openQueue(
+  layout: Layout,
+  section: GatewaySection['queue'],
+  options: { readonly role: 'owner' | 'guest'; readonly ring: string; readonly log: QueueLog },
+): Promise<Queue> {
+  const { role, ring, log } = options;
+  return section.kind === 'embedded'
+    ? openEmbeddedQueue({ dir: layout.gateway.queue, role, now: Date.now, log })
+    : openBullQueue({ url: section.url, name: `epost-${ring}`, now: Date.now, random: Math.random, log });
+}

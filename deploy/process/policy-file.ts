@@ -1,0 +1,31 @@
+import { loadPolicy } from '../../policy/load.ts';
+import type { Policy } from '../../policy/policy.ts';
+import { readGivenFile } from '../config/given-file.ts';
+import { InputFault } from '../config/problem.ts';
+
+// A policy of 100 rules is 20 KiB.
+const maxPolicyBytes = 1_048_576;
+
+/** The text of a policy file; an InputFault where it cannot be read or is far too large. */
+export function readPolicyText(file: string): string {
+  return readGivenFile(file, 'a policy', maxPolicyBytes).toString('utf8');
+}
+
+/** The policy in a file; an InputFault with every error, each with its place. */
+export function loadPolicyFile(file: string): Policy {
+  const loaded = loadPolicy(readPolicyText(file));
+  if (loaded.kind === 'policy') return loaded.policy;
+  throw new InputFault(
+    loaded.problems
+      .filter(({ severity }) => severity === 'error')
+      .map(({ line, column, path, found, expected, suggestion }) => ({
+        file,
+        line,
+        column,
+        path,
+        found,
+        expected,
+        suggestion: suggestion || 'correct it',
+      })),
+  );
+}

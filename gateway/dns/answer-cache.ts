@@ -1,0 +1,34 @@
+/**
+ * A bounded map of answers with a time to live each, least recently used out first. Strangers choose the names we look
+ * up, so the number of entries is the bound that matters.
+ */
+export class AnswerCache<Value> {
+  readonly #entries = new Map<string, { readonly value: Value; readonly expiresAt: number }>();
+  readonly #maxEntries: number;
+
+  constructor(maxEntries: number) {
+    this.#maxEntries = maxEntries;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** The value and how long it is still good for, or undefined. */
+  get(key: string, now: number): { readonly value: Value; readonly leftMs: number } | undefined {
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(key);
+    if (entry.expiresAt <= now) return undefined;
+    this.#entries.set(key, entry);
+    return { value: entry.value, leftMs: entry.expiresAt - now };
+  }
+
+  set(key: string, value: Value, ttlMs: number, now: number): void {
+    if (ttlMs <= 0) return;
+    this.#entries.delete(key);
+    this.#entries.set(key, { value, expiresAt: now + ttlMs });
+    const oldest = this.#entries.size > this.#maxEntries ? this.#entries.keys().next().value : undefined;
+    if (oldest !== undefined) this.#entries.delete(oldest);
+  }
+}

@@ -1,0 +1,70 @@
+import type { Address } from '../../policy/address.ts';
+import { parseDomain } from '../../policy/address.ts';
+import { completeEvidence } from '../../policy/complete-evidence.ts';
+import { atomsOf } from '../../policy/condition.ts';
+import type { Evidence, KnownEvidence, Stage } from '../../policy/evidence.ts';
+import type { Policy } from '../../policy/policy.ts';
+import { messageLookups } from '../dns/message-lookups.ts';
+import type { Resolver } from '../dns/resolver.ts';
+import { type Authentication, authenticate } from './authenticate.ts';
+import { authorOf } from './author.ts';
+import type { History } from './history.ts';
+import { messageFacts } from './message-facts.ts';
+
+export interface Surroundings {
+  readonly hostname: string;
+  readonly resolver: Resolver;
+  readonly history: History;
+  readonly ring: KnownEvidence['ring'];
+  readonly evidenceMs: number;
+  readonly dnsLookups: number;
+  readonly now: () => number;
+}
+
+/** What a session knows before the message: the groups `client`, `tls` and `envelope`. */
+export type SessionEvidence = Pick<KnownEvidence, 'client' | 'tls' | 'envelope'>;
+
+/** The `envelope` group. */
+export function envelopeFacts(from: string, recipients: readonly Address[]): Evidence['envelope'] {
+  const fromDomain = parseDomain(from.slice(from.lastIndexOf('@') + 1)) ?? '';
+  return { from, fromDomain: from === '' ? '' : fromDomain, recipients, recipientCount: recipients.length };
+}
+
+/** All evidence on a message from the Internet, ready within about `evidenceMs`. Never throws. */
+export async function gatherAtData(
+  message: Uint8Array,
+  session: SessionEvidence,
+  recipients: readonly Address[],
+  { hostname, resolver, history, ring, evidenceMs, dnsLookups, now }: Surroundings,
+): Promise<{ evidence: Evidence; authentication: Authentication }> {
+  const lookups = messageLookups(resolver, { maxLookups: dnsLookups, deadline: now() + evidenceMs, now });
+  const authentication = await authenticate({
+    message,
+    ip: session.client?.ip ?? '',
+    helo: session.client?.helo ?? '',
+    mailFrom: session.envelope?.from ?? '',
+    hostname,
+    author: authorOf(message),
+    lookups,
+  });
+  const { author, spf, dkim, dmarc, arc } = authentication;
+  const evidence = completeEvidence('data', {
+    ...session,
+    author: author.kind === 'single' ? author : { kind: author.kind },
+    spf,
+    dkim,
+    dmarc,
+    arc,
+    message: messageFacts(message),
+    history: await history.of(author, recipients),
+    ...(ring === undefined ? {} : { ring }),
+  });
+  return { evidence, authentication };
+}
+
+/** Whether a decision at this stage could depend on who the client is by reverse DNS, which takes time to find out. */
+export function needsReverseName(policy: Policy, stage: Stage): boolean {
+  const atoms = policy.rulesAt[stage].flatMap((rule) => [...atomsOf(rule.when)]);
+  const all = [...atoms, ...policy.classes.flatMap(({ when }) => [...atomsOf(when)])];
+  return all.some((atom) => atom.facts.some(({ path }) => path === 'client.name' || path === 'client.iprev'));
+}

@@ -1,0 +1,189 @@
+import { createHash } from 'node:crypto';
+import type { SecureContextOptions } from 'node:tls';
+import type { Door } from '../node/door/door.ts';
+import { type GatewayIdentity, type GatewayPost, isFinalFault } from '../node/door/gateway-post.ts';
+import type { Address, Domain } from '../policy/address.ts';
+import { decide } from '../policy/decide.ts';
+import type { LimitState } from '../policy/limits.ts';
+import type { Policy } from '../policy/policy.ts';
+import type { Queue, QueueHealth } from '../queue/queue.ts';
+import { bounceJob } from './bounce.ts';
+import type { DkimKey } from './dkim/keys.ts';
+import type { Resolver } from './dns/resolver.ts';
+import { historyIn } from './evidence/history.ts';
+import { aliasMap } from './inbound/alias-map.ts';
+import { type DeliveryParts, type FailedRecipient, saltFor, startDelivery } from './inbound/deliver.ts';
+import { defaultInboundLimits, type InboundLimits, ringMessageBytes } from './inbound/limits.ts';
+import { type Listener, startListener } from './inbound/listener.ts';
+import type { InboundParts, Log, Trace } from './inbound/parts.ts';
+import { awaitedReceipts } from './inbound/receipts.ts';
+import { type RelaySettings, startRelay } from './relay/relay.ts';
+
+export interface GatewayConfig {
+  readonly hostname: string;
+  readonly mx: { readonly host: string; readonly port: number };
+  /** Names (of every domain) or addresses that stand for a user. */
+  readonly aliases: Readonly<Record<string, Address>>;
+  readonly exemptNetworks: readonly string[];
+  /** Addresses and networks whose PROXY protocol header is believed. */
+  readonly proxies: readonly string[];
+  readonly delivery: RelaySettings;
+  /** Over the defaults of inbound/limits.ts. */
+  readonly inbound?: Partial<InboundLimits>;
+}
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  readonly ring: { readonly name: Domain; readonly domains: readonly Domain[] };
+  readonly identity: GatewayIdentity;
+  readonly post: GatewayPost;
+  readonly door: Door;
+  readonly queue: Queue;
+  /** The policy in force; asked for at each decision. */
+  readonly policy: () => Policy;
+  readonly limits: LimitState;
+  readonly resolver: Resolver;
+  /** Certificate and key for STARTTLS, and when they change. */
+  readonly tls: {
+    readonly current: () => SecureContextOptions;
+    readonly onChange: (listener: () => void) => () => void;
+  };
+  /** They sign for every domain of the ring. */
+  readonly dkim: readonly DkimKey[];
+  readonly ledgerDir: string;
+  readonly trace: Trace;
+  readonly log: Log;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly newTraceId: () => string;
+}
+
+export interface Gateway {
+  readonly ports: { readonly mx: number };
+  /** Sessions open at the MX listener. */
+  readonly sessions: () => number;
+  /** Not ok: mail is refused for now (451), and why. */
+  readonly health: () => Promise<QueueHealth>;
+  /** Takes nothing new, lets what is under way end for up to `graceMs`, and gives the rest back to the queue. */
+  readonly stop: (graceMs: number) => Promise<void>;
+}
+
+// DESIGN §6: what is stored lives 28 days from now; recipients renew what they keep.
+const leaseMs = 28 * 86_400_000;
+
+/** Starts both directions. Resolves when the MX listener takes connections; rejects if its port is taken. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { queue, tls, config } = options;
+  const { fetch } = ringStore(options);
+  const receipts = awaitedReceipts({ ...options, fetch, notifySender: (failed) => bounce(options, failed) });
+  const relay = startRelayOf(options);
+  const delivery = startDelivery(deliveryParts(options, receipts.expect));
+  let listener: Listener;
+  try {
+    listener = await startListener(inboundParts(options), {
+      ...config.mx,
+      tls: tls.current(),
+      proxies: config.proxies,
+    });
+  } catch (error) {
+    // A port that is taken must leave nothing running behind.
+    receipts.stop();
+    await Promise.all([delivery.stop(0), relay.stop(0)]);
+    throw error;
+  }
+  const forget = tls.onChange(() => listener.useCertificate(tls.current()));
+  return {
+    ports: { mx: listener.port },
+    sessions: listener.sessions,
+    health: () => queue.health(),
+    async stop(graceMs) {
+      forget();
+      await listener.stop(graceMs);
+      await Promise.all([delivery.stop(graceMs), relay.stop(graceMs)]);
+      receipts.stop();
+    },
+  };
+}
+
+function inboundParts(options: GatewayOptions): InboundParts {
+  const { config, ring, identity, post, queue } = options;
+  const { store } = ringStore(options);
+  return {
+    ...options,
+    config: {
+      hostname: config.hostname,
+      ring: ring.name,
+      domains: [ring.name, ...ring.domains.filter((domain) => domain !== ring.name)],
+      aliases: aliasMap(config.aliases, [ring.name, ...ring.domains]),
+      gateway: identity.certificate.address,
+    },
+    limits: { ...defaultInboundLimits, exemptNetworks: config.exemptNetworks, ...config.inbound },
+    lookup: (address) => post.lookup(address),
+    store: (message, trace) => store(message, saltFor(secretOf(identity), trace)),
+    policyLimits: options.limits,
+    history: historyIn(queue, options.now),
+    signer: identity.keys.signing,
+  };
+}
+
+/** The ring's store as our queue jobs know it: a reference is carried as it is, in DAG-CBOR. */
+function ringStore({ post, identity, now }: GatewayOptions): Pick<DeliveryParts, 'store' | 'fetch'> {
+  const lease = (): { identity: Address; until: number } => ({
+    identity: identity.certificate.address,
+    until: now() + leaseMs,
+  });
+  return {
+    store: async (message, salt) => ({ ...(await post.store(message, { salt, lease: lease() })) }),
+    fetch: (message) => post.fetch(message as never),
+  };
+}
+
+function deliveryParts(options: GatewayOptions, expect: DeliveryParts['awaitReceipt']): DeliveryParts {
+  const { post, queue, identity, trace, log, now } = options;
+  return {
+    ...ringStore(options),
+    queue,
+    deliver: ({ message, ...what }) => post.deliver({ ...what, message: message as never }),
+    notifySender: (failed) => bounce(options, failed),
+    isFinal: isFinalFault,
+    secret: secretOf(identity),
+    awaitReceipt: expect,
+    trace,
+    log,
+    now,
+  };
+}
+
+async function bounce(
+  { queue, config, ring, dkim }: GatewayOptions,
+  failed: FailedRecipient,
+): Promise<'told' | 'not-told'> {
+  const job = await bounceJob(failed, { hostname: config.hostname, domain: ring.name, dkim });
+  if (job === undefined) return 'not-told';
+  await queue.add([job]);
+  return 'told';
+}
+
+// One purpose of the gateway's key, apart from all others.
+function secretOf({ keys }: GatewayIdentity): Uint8Array {
+  return createHash('sha256').update('epost/gateway-inbound\0').update(keys.export()).digest();
+}
+
+function startRelayOf(options: GatewayOptions): ReturnType<typeof startRelay> {
+  const { config, ring, post, policy, limits, dkim, now } = options;
+  const stored = ringStore(options);
+  return startRelay({
+    ...options,
+    hostname: config.hostname,
+    settings: config.delivery,
+    post: {
+      onRelayRequest: (handler) => post.onRelayRequest(handler),
+      sendNotice: (facts, to) => post.sendNotice(facts, to),
+      fetch: (ref) => stored.fetch(ref as never),
+      store: stored.store,
+    },
+    decide: (evidence) => decide(policy(), evidence, limits, now()),
+    dkim: (domain) => (ring.domains.includes(domain as Domain) || domain === ring.name ? dkim : []),
+    maxMessageBytes: ringMessageBytes,
+  });
+}

@@ -1,0 +1,43 @@
+import { completeEvidence } from '../../policy/complete-evidence.ts';
+import { type Decision, decide } from '../../policy/decide.ts';
+import type { Evidence, KnownEvidence, Stage } from '../../policy/evidence.ts';
+import { defaultReply, type Reply } from '../../policy/policy.ts';
+import type { InboundParts } from './parts.ts';
+import { ok, refused, type StepResult, withTrace } from './replies.ts';
+
+// A decision's steps are kept with the trace; a policy has some tens of rules.
+const maxStepsChars = 16_384;
+
+/** Decides and writes down how. Accepting at an early stage is not worth a line; everything else is. */
+export function decideAndTrace(parts: InboundParts, evidence: Evidence, trace: string): Decision {
+  const decision = decide(parts.policy(), evidence, parts.policyLimits, parts.now());
+  if (evidence.stage === 'data' || decision.verdict !== 'accept') {
+    parts.trace(trace, {
+      what: 'decision',
+      stage: evidence.stage,
+      verdict: decision.verdict,
+      rule: decision.rule,
+      class: decision.class,
+      policy: decision.policyHash,
+      shadow: decision.shadow,
+      steps: JSON.stringify(decision.trace).slice(0, maxStepsChars),
+      evidence: JSON.stringify(evidence),
+    });
+  }
+  return decision;
+}
+
+/** The step of a session that the policy decides before the message is there. */
+export function policyStep(parts: InboundParts, stage: Stage, known: KnownEvidence, trace: string): StepResult {
+  if (parts.policy().rulesAt[stage].length === 0) return ok;
+  const decision = decideAndTrace(parts, completeEvidence(stage, known), trace);
+  const reply = refusal(decision, trace);
+  return reply === undefined ? ok : refused(reply);
+}
+
+/** What the client is told where the decision is not to take the message; every refusal names the trace. */
+export function refusal(decision: Decision, trace: string): Reply | undefined {
+  if (decision.verdict !== 'reject' && decision.verdict !== 'defer') return undefined;
+  const reply = decision.reply ?? defaultReply(decision.verdict);
+  return reply === undefined ? undefined : withTrace(reply, trace);
+}

@@ -1,0 +1,71 @@
+import { decode, encode } from '@ipld/dag-cbor';
+import { z } from 'zod';
+import { type Address, parseAddress } from '../../policy/address.ts';
+
+const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
+const address = z.string().transform((text, context): Address => {
+  const parsed = parseAddress(text);
+  if (parsed.kind === 'address') return parsed.address;
+  context.addIssue({ code: 'custom', message: parsed.reason });
+  return z.NEVER;
+});
+/** Where the message lies once it is in the ring; the ring's own shape, carried as it is. */
+const stored = z.looseObject({ size: z.number(), hash: bytes });
+
+const shape = z.strictObject({
+  version: z.literal(1),
+  trace: z.string(),
+  /** Empty for the null sender. */
+  envelopeFrom: z.string(),
+  recipients: z.array(address),
+  folder: z.enum(['inbox', 'junk']),
+  provenance: bytes,
+  receivedAt: z.number(),
+  /** SPF or DMARC proved that the sender's domain sent this: a notice to the sender reaches who it is meant for. */
+  senderProven: z.boolean(),
+  /** The message itself, or where it lies in the ring. */
+  message: z.union([bytes, stored]),
+});
+
+/** An accepted message on its way into the ring: the body of a queue job in lane `in`. */
+export type InboundJob = z.infer<typeof shape>;
+export type StoredMessage = z.infer<typeof stored>;
+
+export const inboundLane = 'in';
+/** Large messages have a lane of their own, so that few of them are in memory at once and small ones do not wait for them. */
+export const largeInboundLane = 'in-large';
+// What most mail is below, attachments of some pages included.
+const largeBytes = 256 * 1024;
+
+/** The lane of a job with a body of this size. */
+export function inboundLaneFor(bodyBytes: number): string {
+  return bodyBytes > largeBytes ? largeInboundLane : inboundLane;
+}
+
+export function encodeInboundJob(job: InboundJob): Uint8Array {
+  return encode(job);
+}
+
+/** Throws where the bytes are not such a job; the queue then sets it aside. */
+export function decodeInboundJob(body: Uint8Array): InboundJob {
+  return shape.parse(decode(body));
+}
+
+const outcome = z.union([
+  z.strictObject({ kind: z.literal('notified') }),
+  z.strictObject({ kind: z.literal('no-such-user'), notice: z.string() }),
+  z.strictObject({ kind: z.literal('given-up'), notice: z.string() }),
+]);
+const progress = z.strictObject({ stored: stored.optional(), outcomes: z.record(z.string(), outcome) });
+
+/** What is already done of a job: where the message lies, and how each recipient ended. */
+export type Progress = z.infer<typeof progress>;
+export type Outcome = z.infer<typeof outcome>;
+
+export function encodeProgress(value: Progress): Uint8Array {
+  return encode(value.stored === undefined ? { outcomes: value.outcomes } : value);
+}
+
+export function decodeProgress(body: Uint8Array | undefined): Progress {
+  return body === undefined ? { outcomes: {} } : progress.parse(decode(body));
+}

@@ -1,0 +1,127 @@
+import type { Readable } from 'node:stream';
+import { joined } from '../slices.ts';
+import { WireCheck } from './wire-check.ts';
+
+export type Received =
+  | { readonly kind: 'complete'; readonly bytes: Uint8Array; readonly wire: WireCheck }
+  | { readonly kind: 'too-large' }
+  /** Too much other mail was in memory. */
+  | { readonly kind: 'no-memory' }
+  /** The client went away in the middle. */
+  | { readonly kind: 'aborted' };
+
+/** Takes and gives back octets of memory. */
+export interface Budget {
+  take(bytes: number): boolean;
+  give(bytes: number): void;
+}
+
+/** How many octets of messages are in memory, shared by all sessions. */
+export class MemoryBudget implements Budget {
+  readonly #maxBytes: number;
+  /** By whom; none is kept at zero, so that there are as many as there are messages under way. */
+  readonly #shares = new Map<string, number>();
+  #used = 0;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  take(bytes: number): boolean {
+    if (this.#used + bytes > this.#maxBytes) return false;
+    this.#used += bytes;
+    return true;
+  }
+
+  give(bytes: number): void {
+    this.#used -= bytes;
+  }
+
+  /** The same memory, of which those who go by this name have at most `maxBytes` together: nobody can take it all and then send slowly. */
+  shareOf(name: string, maxBytes: number): Budget {
+    const used = (): number => this.#shares.get(name) ?? 0;
+    return {
+      take: (bytes) => {
+        if (used() + bytes > maxBytes || !this.take(bytes)) return false;
+        this.#shares.set(name, used() + bytes);
+        return true;
+      },
+      give: (bytes) => {
+        this.give(bytes);
+        const left = used() - bytes;
+        if (left > 0) this.#shares.set(name, left);
+        else this.#shares.delete(name);
+      },
+    };
+  }
+}
+
+// Allocated at a time: small beside a message, large beside what one piece costs.
+const blockBytes = 64 * 1024;
+
+/**
+ * The octets of a message in blocks of our own. The pieces that come are not kept: a sender who makes them small (a stuffed dot in each line, an octet
+ * in each packet) would have us hold a hundred octets for each of his.
+ */
+class Blocks {
+  #blocks: Buffer[] = [];
+  /** Octets used of the last block. */
+  #used = blockBytes;
+
+  add(part: Uint8Array): void {
+    for (let from = 0; from < part.length; ) {
+      if (this.#used === blockBytes) {
+        this.#blocks.push(Buffer.allocUnsafeSlow(blockBytes));
+        this.#used = 0;
+      }
+      const piece = part.subarray(from, from + blockBytes - this.#used);
+      this.#blocks.at(-1)?.set(piece, this.#used);
+      this.#used += piece.length;
+      from += piece.length;
+    }
+  }
+
+  async joined(): Promise<Uint8Array> {
+    const last = this.#blocks.at(-1)?.subarray(0, this.#used) ?? new Uint8Array();
+    return joined([...this.#blocks.slice(0, -1), last]);
+  }
+}
+
+/**
+ * Reads a message to its end whatever happens, so that nothing of it is taken for commands, but keeps octets only while
+ * the message can still be accepted. What was taken from the budget stays taken; give back `bytes.length` when done.
+ */
+export async function readMessage(stream: Readable, maxBytes: number, budget: Budget): Promise<Received> {
+  let blocks = new Blocks();
+  let size = 0;
+  let dropped: 'too-large' | 'no-memory' | undefined;
+  const wire = new WireCheck();
+  const drop = (why: 'too-large' | 'no-memory'): void => {
+    budget.give(size);
+    blocks = new Blocks();
+    size = 0;
+    dropped = why;
+  };
+  try {
+    for await (const part of stream as AsyncIterable<Buffer>) {
+      if (dropped !== undefined) continue;
+      if (size + part.length > maxBytes) drop('too-large');
+      else if (!budget.take(part.length)) drop('no-memory');
+      else {
+        wire.add(part);
+        blocks.add(part);
+        size += part.length;
+      }
+    }
+  } catch {
+    budget.give(size);
+    return { kind: 'aborted' };
+  }
+  if (dropped !== undefined) return { kind: dropped };
+  wire.end();
+  return { kind: 'complete', bytes: await blocks.joined(), wire };
+}

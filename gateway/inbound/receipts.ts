@@ -1,0 +1,94 @@
+import type { Address } from '../../policy/address.ts';
+import { readHeaderBlock } from '../header-fields.ts';
+import type { FailedRecipient } from './deliver.ts';
+import type { StoredMessage } from './job.ts';
+import type { Log, Trace } from './parts.ts';
+
+/** What we read of a receipt; node's Receipt fits. */
+export interface ReceiptSeen {
+  readonly id: Uint8Array;
+  readonly verdict: string;
+  readonly rule?: string;
+}
+
+/** A notification whose receipt is to come, and what telling its sender would take. */
+export interface Awaited {
+  readonly trace: string;
+  readonly recipient: Address;
+  /** Empty where nobody may be told. */
+  readonly sender: string;
+  readonly receivedAt: number;
+  readonly message: StoredMessage;
+}
+
+export interface AwaitedReceipts {
+  readonly expect: (id: Uint8Array, awaited: Awaited) => void;
+  readonly stop: () => void;
+}
+
+export interface ReceiptParts {
+  readonly post: { onReceipt(listener: (receipt: ReceiptSeen) => void): () => void };
+  readonly fetch: (message: StoredMessage) => Promise<Uint8Array>;
+  readonly notifySender: (failed: FailedRecipient) => Promise<unknown>;
+  readonly trace: Trace;
+  readonly log: Pick<Log, 'error'>;
+}
+
+// A receipt usually comes within a second; this is an hour of a busy gateway. What is forgotten is not told.
+const maxAwaited = 20_000;
+
+/**
+ * Writes each recipient's receipt into the trace of its message, and tells the postmaster and a proven sender when it is not that of an accepted one.
+ * Kept in memory: what comes after a restart is not told.
+ */
+export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
+  const awaited = new Map<string, Awaited>();
+  const early = new Map<string, ReceiptSeen>();
+  const tell = (known: Awaited, receipt: ReceiptSeen): void => {
+    const { verdict, rule } = receipt;
+    const facts = { recipient: known.recipient, verdict, ...(rule === undefined ? {} : { rule }) };
+    parts.trace(known.trace, { what: 'receipt', ...facts });
+    if (verdict === 'accepted') return;
+    parts.log.error({ trace: known.trace, ...facts }, 'an accepted message did not get into the mailbox');
+    tellSender(parts, known, verdict).catch((error: unknown) =>
+      parts.log.error({ trace: known.trace, err: error }, 'its sender could not be told'),
+    );
+  };
+  const stop = parts.post.onReceipt((receipt) => {
+    const key = Buffer.from(receipt.id).toString('hex');
+    const known = awaited.get(key);
+    awaited.delete(key);
+    if (known !== undefined) tell(known, receipt);
+    // A recipient on this very machine can answer before the notification is reported as sent.
+    else keep(early, key, receipt);
+  });
+  return {
+    expect: (id, known) => {
+      const key = Buffer.from(id).toString('hex');
+      const receipt = early.get(key);
+      early.delete(key);
+      if (receipt !== undefined) tell(known, receipt);
+      else keep(awaited, key, known);
+    },
+    stop,
+  };
+}
+
+async function tellSender(parts: ReceiptParts, known: Awaited, verdict: string): Promise<void> {
+  const { trace, recipient, sender, receivedAt, message } = known;
+  if (sender === '') return;
+  const bytes = await parts.fetch(message).catch(() => new Uint8Array());
+  // RFC 3463: 5.4.7 delivery time expired, 5.7.1 delivery not authorized.
+  const said =
+    verdict === 'undeliverable'
+      ? { status: '5.4.7', text: 'It was accepted, and then not fetched in time.' }
+      : { status: '5.7.1', text: 'It was accepted here, and then refused by the recipient.' };
+  const originalHeader = bytes.subarray(0, readHeaderBlock(bytes).end);
+  await parts.notifySender({ ...said, sender, recipient, originalHeader, receivedAt, trace });
+}
+
+function keep<Value>(map: Map<string, Value>, key: string, value: Value): void {
+  map.set(key, value);
+  const oldest = map.size > maxAwaited ? map.keys().next().value : undefined;
+  if (oldest !== undefined) map.delete(oldest);
+}

@@ -1,0 +1,64 @@
+import { type Address, type Domain, parseAddress, withoutTag } from '../../policy/address.ts';
+import type { Reply } from '../../policy/policy.ts';
+import { replies } from './replies.ts';
+
+/** What the ring says of an address; node's Lookup fits. */
+export type Found =
+  | { readonly kind: 'found'; readonly certificate: { readonly kind: string } }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'revoked' }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+export interface RecipientRules {
+  /** The domains this gateway takes mail for; the first one is meant by `postmaster` alone. */
+  readonly domains: readonly Domain[];
+  /** Addresses that are another name for a user, such as postmaster (RFC 5321 §4.5.1). */
+  readonly aliases: ReadonlyMap<Address, Address>;
+  /** Must answer within bounds; a throw is `unknown`. */
+  readonly lookup: (address: Address) => Promise<Found>;
+}
+
+export type RecipientAnswer =
+  | { readonly kind: 'recipient'; readonly address: Address }
+  | { readonly kind: 'unknown-user'; readonly reply: Reply }
+  | { readonly kind: 'refused'; readonly reply: Reply };
+
+// A gateway's or the mailer-daemon's identity has no mailbox; only people and lists take mail.
+const receiving: ReadonlySet<string> = new Set(['user', 'list']);
+
+/**
+ * Who a RCPT TO address means. It is looked up as it is written and never taken apart: `%`, `!` and quoted forms lead
+ * nowhere, so that nobody can have mail sent on. A subaddress (RFC 5233) means its exact name first, then the user.
+ */
+export async function recipientOf(text: string, rules: RecipientRules): Promise<RecipientAnswer> {
+  const [firstDomain] = rules.domains;
+  // RFC 5321 §4.1.1.3: postmaster without a domain.
+  const full = /^postmaster$/i.test(text) && firstDomain !== undefined ? `postmaster@${firstDomain}` : text;
+  const parsed = parseAddress(full);
+  if (parsed.kind === 'invalid') return { kind: 'refused', reply: replies.badRecipient };
+  // A final dot is none of ours to take away.
+  if (!rules.domains.includes(parsed.domain) || full.endsWith('.')) return { kind: 'refused', reply: replies.noRelay };
+  const plain = withoutTag(parsed.address);
+  const exact = await lookupNamed(parsed.address, rules);
+  if (exact.kind !== 'unknown-user' || plain === parsed.address) return exact;
+  return await lookupNamed(plain, rules);
+}
+
+async function lookupNamed(named: Address, rules: RecipientRules): Promise<RecipientAnswer> {
+  const address = rules.aliases.get(named) ?? named;
+  const found = await rules
+    .lookup(address)
+    .catch((error: unknown): Found => ({ kind: 'unknown', reason: String(error) }));
+  switch (found.kind) {
+    case 'found':
+      return receiving.has(found.certificate.kind)
+        ? { kind: 'recipient', address }
+        : { kind: 'unknown-user', reply: replies.noSuchUser };
+    case 'none':
+      return { kind: 'unknown-user', reply: replies.noSuchUser };
+    case 'revoked':
+      return { kind: 'refused', reply: replies.revoked };
+    default:
+      return { kind: 'refused', reply: replies.lookupFailed };
+  }
+}

@@ -1,0 +1,238 @@
+import type { Readable } from 'node:stream';
+import { setTimeout as wait } from 'node:timers/promises';
+import { type Address, parseDomain } from '../../policy/address.ts';
+import type { Evidence } from '../../policy/evidence.ts';
+import { messageLookups } from '../dns/message-lookups.ts';
+import type { ClientNetwork } from '../evidence/client-network.ts';
+import { envelopeFacts, needsReverseName, type SessionEvidence } from '../evidence/gather.ts';
+import { type ReverseName, reverseName } from '../evidence/reverse-name.ts';
+import { accept, type DataAnswer } from './accept.ts';
+import { policyStep } from './deciding.ts';
+import { type Budget, readMessage } from './message-reader.ts';
+import type { InboundParts } from './parts.ts';
+import { type Found, recipientOf } from './recipient.ts';
+import { closed, ok, refused, replies, type StepResult, withTrace } from './replies.ts';
+import type { Retransmissions } from './retransmission.ts';
+
+/** What the wire knows of the connection at a command. */
+export interface WireFacts {
+  readonly helo: string;
+  readonly tls: Evidence['tls'];
+  /** ESMTP, ESMTPS … for Received. */
+  readonly protocol: string;
+}
+
+/** Parameters of MAIL or RCPT by name in capitals. */
+export type Parameters = Readonly<Record<string, string | true>>;
+
+/** What the sessions of a listener share. */
+export interface SharedState {
+  /** What this client may have of the memory for messages. */
+  readonly memory: Budget;
+  readonly retransmissions: Retransmissions;
+}
+
+interface Transaction {
+  readonly trace: string;
+  readonly from: string;
+  readonly recipients: Address[];
+  readonly wire: WireFacts;
+  /** RCPT commands so far, refused ones too. */
+  rcptCommands: number;
+}
+
+// What a notification carries of a path (node/mail/letter.ts); RFC 5321 §4.5.3.1.3 gives it 256 octets. A domain written in Unicode grows when it becomes
+// an A-label, past what was checked as it came in.
+const maxSenderChars = 320;
+
+// RFC 1870, RFC 6152, RFC 6531. Those of extensions that we do not announce are unknown (RFC 5321 §4.1.1.11: 555).
+const mailParameters: ReadonlySet<string> = new Set(['SIZE', 'BODY', 'SMTPUTF8']);
+
+/**
+ * One client's conversation, apart from the wire: what each command comes to. Steps run one at a time, in the order of
+ * the commands; `end` ends everything that is still waiting.
+ */
+export class Session {
+  readonly #parts: InboundParts;
+  readonly #client: ClientNetwork;
+  readonly #shared: SharedState;
+  readonly #ended = new AbortController();
+  #transaction: Transaction | undefined;
+  #reverse: Promise<ReverseName> | undefined;
+  #transactions = 0;
+  #unknownRecipients = 0;
+
+  constructor(parts: InboundParts, client: ClientNetwork, shared: SharedState) {
+    this.#parts = parts;
+    this.#client = client;
+    this.#shared = shared;
+  }
+
+  async connect(): Promise<StepResult> {
+    const parts = this.#parts;
+    if (parts.policy().rulesAt.connect.length === 0) return ok;
+    const trace = parts.newTraceId();
+    const known = { client: await this.#clientFacts('connect'), ring: this.#ring() };
+    const step = policyStep(parts, 'connect', known, trace);
+    if (step.kind !== 'refused') return step;
+    this.#traceConnect(trace);
+    // RFC 5321 §3.1 and §4.3.2: in place of the greeting stand 554 or 421 only.
+    return closed({ ...step.reply, code: step.reply.code >= 500 ? 554 : 421 });
+  }
+
+  async mail(from: string, parameters: Parameters, wire: WireFacts): Promise<StepResult> {
+    const parts = this.#parts;
+    this.#transaction = undefined;
+    // RFC 9422 §4.1: MAILMAX counts all MAIL commands, so that beginning and never ending costs a stranger connections.
+    if (this.#transactions >= parts.limits.messagesPerConnection) return closed(replies.tooManyMessages);
+    this.#transactions += 1;
+    if (!Object.keys(parameters).every((name) => mailParameters.has(name))) return refused(replies.unknownParameter);
+    const sender = canonicalSender(from);
+    if (sender === undefined) return refused(replies.badSender);
+    if (!(await parts.queue.health()).ok) return refused(replies.noStorage);
+    // Not waited for here: when the message is there, the answer is, too.
+    this.#startReverseLookup();
+    const trace = parts.newTraceId();
+    this.#traceConnect(trace);
+    parts.trace(trace, { what: 'mail', from: sender, helo: wire.helo, tls: wire.tls.used });
+    const transaction = { trace, from: sender, recipients: [], wire, rcptCommands: 0 };
+    const step = policyStep(parts, 'mail', await this.#known('mail', transaction, []), trace);
+    if (step.kind === 'ok') this.#transaction = transaction;
+    return step;
+  }
+
+  async rcpt(text: string, parameters: Parameters): Promise<StepResult> {
+    const parts = this.#parts;
+    const transaction = this.#transaction;
+    if (transaction === undefined) return refused(replies.internal);
+    if (Object.keys(parameters).length > 0) return refused(replies.unknownParameter);
+    // RFC 9422 §4.2: RCPTMAX counts all RCPT commands. Beyond it nothing is looked up or written down.
+    if (transaction.rcptCommands >= parts.limits.recipients) return refused(replies.tooManyRecipients);
+    transaction.rcptCommands += 1;
+    const { domains, aliases } = parts.config;
+    const answer = await recipientOf(text, { domains, aliases, lookup: (address) => this.#lookup(address) });
+    if (answer.kind === 'recipient') return await this.#addRecipient(transaction, answer.address);
+    const { reply } = answer;
+    parts.trace(transaction.trace, { what: 'rcpt', to: text.slice(0, 320), reply: `${reply.code} ${reply.enhanced}` });
+    const told = refused(withTrace(reply, transaction.trace));
+    // Not to know now (451) is our trouble; everything else is guessing, whether for users or for an open relay.
+    return reply.code >= 500 ? await this.#unknownRecipient(told) : told;
+  }
+
+  /** Reads the message to its end, and says what became of it. Never throws. */
+  async data(stream: Readable): Promise<DataAnswer> {
+    const { limits } = this.#parts;
+    const { memory, retransmissions } = this.#shared;
+    const transaction = this.#transaction;
+    this.#transaction = undefined;
+    const received = await readMessage(stream, limits.messageBytes, memory);
+    if (transaction === undefined) {
+      if (received.kind === 'complete') memory.give(received.bytes.length);
+      return { reply: replies.internal };
+    }
+    const refuse = (reply: keyof typeof replies): DataAnswer => ({
+      reply: withTrace(replies[reply], transaction.trace),
+    });
+    switch (received.kind) {
+      case 'too-large':
+        return refuse('tooLarge');
+      case 'no-memory':
+        return refuse('noMemory');
+      case 'aborted':
+        return refuse('internal');
+      default: {
+        const { trace, from, recipients, wire } = transaction;
+        const session = this.#known('data', transaction, recipients);
+        const ended = this.#ended.signal;
+        const message = { ...received, trace, from, recipients, protocol: wire.protocol, session, ended };
+        const answer = accept(this.#parts, retransmissions, message);
+        return await answer.finally(() => memory.give(received.bytes.length));
+      }
+    }
+  }
+
+  /** The connection is gone: nothing that waits for it goes on. */
+  end(): void {
+    this.#ended.abort();
+  }
+
+  async #addRecipient(transaction: Transaction, address: Address): Promise<StepResult> {
+    const parts = this.#parts;
+    const recipients = [...new Set([...transaction.recipients, address])];
+    const step = policyStep(parts, 'rcpt', await this.#known('rcpt', transaction, recipients), transaction.trace);
+    if (step.kind !== 'ok') return step;
+    if (!transaction.recipients.includes(address)) transaction.recipients.push(address);
+    parts.trace(transaction.trace, { what: 'rcpt', to: address, reply: '250 2.1.5' });
+    return ok;
+  }
+
+  // Guessing addresses is what this makes expensive: first slow, then over.
+  async #unknownRecipient(told: StepResult): Promise<StepResult> {
+    const { unknownRecipientsSlow, unknownRecipientsClose, slowAnswerMs } = this.#parts.limits;
+    this.#unknownRecipients += 1;
+    if (this.#unknownRecipients >= unknownRecipientsClose) return closed(replies.tooManyUnknown);
+    if (this.#unknownRecipients > unknownRecipientsSlow) {
+      await wait(slowAnswerMs, undefined, { signal: this.#ended.signal }).catch(() => undefined);
+    }
+    return told;
+  }
+
+  async #lookup(address: Address): Promise<Found> {
+    const { promise: late, resolve } = Promise.withResolvers<Found>();
+    const timer = setTimeout(
+      () => resolve({ kind: 'unknown', reason: 'the ring did not answer in time' }),
+      this.#parts.limits.recipientLookupMs,
+    );
+    return await Promise.race([this.#parts.lookup(address), late]).finally(() => clearTimeout(timer));
+  }
+
+  async #known(
+    stage: 'mail' | 'rcpt' | 'data',
+    { from, wire }: Transaction,
+    recipients: readonly Address[],
+  ): Promise<SessionEvidence & { ring: Evidence['ring'] }> {
+    const client = { ...(await this.#clientFacts(stage)), helo: wire.helo };
+    return { client, tls: wire.tls, envelope: envelopeFacts(from, recipients), ring: this.#ring() };
+  }
+
+  // Reverse DNS takes time: it is waited for where it can matter, and once the message is there.
+  async #clientFacts(stage: 'connect' | 'mail' | 'rcpt' | 'data'): Promise<Partial<Evidence['client']>> {
+    const { ip, subnet, loopback } = this.#client;
+    const wanted = stage === 'data' || needsReverseName(this.#parts.policy(), stage);
+    return { ip, subnet, loopback, ...(wanted ? await this.#reverseName() : {}) };
+  }
+
+  #startReverseLookup(): void {
+    const { resolver, limits, now } = this.#parts;
+    const budget = { maxLookups: limits.dnsLookups, deadline: now() + limits.evidenceMs, now };
+    this.#reverse ??= reverseName(this.#client.ip, messageLookups(resolver, budget).lookups);
+  }
+
+  async #reverseName(): Promise<Partial<ReverseName>> {
+    this.#startReverseLookup();
+    return (await this.#reverse) ?? {};
+  }
+
+  #ring(): Evidence['ring'] {
+    const { ring, domains } = this.#parts.config;
+    return { name: ring, domains };
+  }
+
+  #traceConnect(trace: string): void {
+    const { ip, loopback } = this.#client;
+    this.#parts.trace(trace, { what: 'connect', ip, loopback });
+  }
+}
+
+/** A reverse-path as we keep it: its domain canonical, its local part as given; undefined where it is none. */
+function canonicalSender(from: string): string | undefined {
+  if (from === '') return '';
+  const at = from.lastIndexOf('@');
+  const local = from.slice(0, at);
+  const domainText = from.slice(at + 1);
+  // An address literal is a place that mail can come from (RFC 5321 §4.1.3), though nobody can check it.
+  const domain = /^\[[0-9a-f:.]+\]$/i.test(domainText.replace(/^\[IPv6:/i, '[')) ? domainText : parseDomain(domainText);
+  if (at < 1 || domain === undefined || /[\p{C}\s<>]/u.test(local)) return undefined;
+  const sender = `${local}@${domain}`;
+  return sender.length > maxSenderChars ? undefined : sender;
+}

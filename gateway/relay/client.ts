@@ -1,0 +1,96 @@
+/** One delivery of one message to one mail server, for recipients of one domain: what became of each of them. */
+import type { Mail, RecipientTrouble, Sent, SmtpTrouble } from './connection.ts';
+import { isPermanent, type Outcome, shortReply, statusOf } from './outcome.ts';
+import type { SmtpPool } from './pool.ts';
+import type { Hop } from './route.ts';
+
+export type Delivery =
+  /** The server answered for the recipients; each of them has an outcome. */
+  | { readonly kind: 'answered'; readonly outcomes: ReadonlyMap<string, Outcome> }
+  /** The server was of no use, and nothing of the message has reached it: the next one may be tried. */
+  | { readonly kind: 'unusable'; readonly reply: string; readonly status: string };
+
+/** Never throws for what a server does. `onDelivered`: see SmtpClient.send. */
+export async function deliverTo(
+  pool: SmtpPool,
+  hop: Hop,
+  mail: Mail,
+  now: () => number,
+  onDelivered: (accepted: readonly string[]) => void,
+): Promise<Delivery> {
+  for (const fresh of [false, true]) {
+    const lent = await pool.take(hop, fresh);
+    if ('trouble' in lent) return unusable(lent.trouble);
+    const sent = await lent.client.send(mail, onDelivered);
+    await pool.giveBack(lent.client, sent.kind === 'sent');
+    // A kept connection that the host closes, with or without a 421, says nothing of the host.
+    const closed = sent.kind === 'failed' && (isSilentEnd(sent) || (sent.trouble.code === 421 && !sent.began));
+    if (closed && lent.reused && !fresh) continue;
+    return judged(sent, hop, mail, now());
+  }
+  return { kind: 'unusable', reply: 'the connection was closed again and again', status: '4.4.2' };
+}
+
+/** The connection ended before the host answered anything of this transaction. */
+function isSilentEnd(sent: Extract<Sent, { kind: 'failed' }>): boolean {
+  const { trouble, refused, dead, began } = sent;
+  return dead && trouble.code === undefined && refused.length === 0 && !began;
+}
+
+function unusable(trouble: SmtpTrouble): Delivery {
+  const reply = shortReply(trouble.reply);
+  // RFC 3463: 4.4.1 no answer from host, 4.4.2 bad connection.
+  return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false) };
+}
+
+function judged(sent: Sent, hop: Hop, mail: Mail, at: number): Delivery {
+  const host = hop.name;
+  const outcomes = new Map<string, Outcome>();
+  for (const refusal of sent.refused) outcomes.set(refusal.recipient, refusedOutcome(refusal, host, at, 'RCPT'));
+  if (sent.kind === 'sent') {
+    const reply = shortReply(sent.reply);
+    for (const recipient of sent.accepted) outcomes.set(recipient, { kind: 'delivered', at, host, reply });
+    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at) };
+  }
+  const { trouble } = sent;
+  // RFC 5321 §3.8: 421 says that the host closes, whatever was asked.
+  const ofHost = trouble.code === 421 || isSilentEnd(sent);
+  if (ofHost && outcomes.size === 0 && !sent.began) return unusable(trouble);
+  for (const recipient of mail.recipients) {
+    if (!outcomes.has(recipient)) outcomes.set(recipient, wholeOutcome(trouble, host, at));
+  }
+  return { kind: 'answered', outcomes };
+}
+
+function refusedOutcome(refusal: RecipientTrouble, host: string, at: number, command: 'RCPT' | 'other'): Outcome {
+  const permanent = isPermanent(refusal.code ?? 0, command);
+  const reply = shortReply(refusal.reply);
+  return { kind: permanent ? 'never' : 'later', at, host, status: statusOf(reply, permanent), reply };
+}
+
+/** What the failure of the transaction means for a recipient that was not refused by itself. */
+function wholeOutcome(trouble: SmtpTrouble, host: string, at: number): Outcome {
+  const reply = shortReply(trouble.reply);
+  if (trouble.code === undefined && trouble.name === 'EMESSAGE') {
+    // RFC 1870 §6.1: the host announced a size limit below this message. RFC 3463: 5.3.4 message too big for system.
+    return { kind: 'never', at, host, status: '5.3.4', reply };
+  }
+  if (trouble.code === undefined && trouble.name === 'EENVELOPE') {
+    // An address that cannot be written into a command.
+    return { kind: 'never', at, host, status: '5.1.3', reply };
+  }
+  const permanent = isPermanent(trouble.code ?? 0, 'other');
+  // 4.4.2: the connection was lost. If that was after the final dot, nobody can know whether the message arrived.
+  const status = trouble.code === undefined ? '4.4.2' : statusOf(reply, permanent);
+  return { kind: permanent ? 'never' : 'later', at, host, status, reply };
+}
+
+/** A recipient the library lost count of is tried again. */
+function complete(outcomes: Map<string, Outcome>, mail: Mail, host: string, at: number): Map<string, Outcome> {
+  for (const recipient of mail.recipients) {
+    if (!outcomes.has(recipient)) {
+      outcomes.set(recipient, { kind: 'later', at, host, status: '4.0.0', reply: 'the host gave no answer' });
+    }
+  }
+  return outcomes;
+}

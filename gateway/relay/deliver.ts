@@ -1,0 +1,294 @@
+/**
+ * The queue's worker for outgoing mail: route, try the servers, keep each recipient's outcome in the job's progress, tell the sender.
+ * A failure is told in an attempt of its own, after it was written down: so a notice that is sent twice because the process died is the same notice.
+ */
+import type { Attempt, Job, Worker } from '../../queue/queue.ts';
+import type { Resolver } from '../dns/resolver.ts';
+import { readHeaderBlock } from '../header-fields.ts';
+import { nextTryAt, type RetrySettings } from './backoff.ts';
+import { deliverTo } from './client.ts';
+import type { Mail } from './connection.ts';
+import type { Ledger } from './ledger.ts';
+import { type NoticeFacts, noticeFacts } from './notice.ts';
+import type { Outcome } from './outcome.ts';
+import type { SmtpPool } from './pool.ts';
+import {
+  decodeProgress,
+  decodeRelayBody,
+  domainOfRecipient,
+  encodeProgress,
+  lanePrefix,
+  type Progress,
+  type RelayBody,
+} from './relay-job.ts';
+import { type RouteOptions, routeTo } from './route.ts';
+
+export type Told =
+  | { readonly kind: 'sent' | 'no-such-user' }
+  | { readonly kind: 'later' | 'never'; readonly reason: string };
+
+export interface RelayLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export type Trace = (
+  id: string,
+  event: { what: string; [fact: string]: string | number | boolean | readonly string[] | undefined },
+) => void;
+
+export interface DeliverParts {
+  readonly resolver: Resolver;
+  readonly pool: SmtpPool;
+  readonly ledger: Ledger;
+  readonly hostname: string;
+  readonly route: Omit<RouteOptions, 'resolver' | 'random'>;
+  readonly retry: RetrySettings;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly log: RelayLog;
+  readonly trace: Trace;
+  /** Fetches a message that the ring keeps. */
+  readonly fetch: (ref: unknown) => Promise<Uint8Array>;
+  /** Puts a notice into the inbox of this identity. */
+  readonly notifyFailure: (facts: NoticeFacts, identity: string) => Promise<Told>;
+}
+
+/** RFC 5321 §4.5.4.1 leaves it open when to warn; after four hours people begin to wonder. */
+const delayedAfterMs = 4 * 3_600_000;
+/** RFC 3464 returns the header; a message's header block may be 256 KiB, a notice is for reading. */
+const maxHeaderBytes = 32 * 1024;
+
+export function deliverWorker(parts: DeliverParts): Worker {
+  return async (job, signal) => new DeliveryAttempt(parts, job, signal).run();
+}
+
+class DeliveryAttempt {
+  readonly #parts: DeliverParts;
+  readonly #job: Job;
+  readonly #signal: AbortSignal;
+  readonly #body: RelayBody;
+  readonly #recipients: readonly string[];
+  readonly #outcomes: Map<string, Outcome>;
+  #told: readonly string[];
+  #delayedAt: number | undefined;
+
+  constructor(parts: DeliverParts, job: Job, signal: AbortSignal) {
+    this.#parts = parts;
+    this.#job = job;
+    this.#signal = signal;
+    this.#body = decodeRelayBody(job.body);
+    const domain = job.lane.slice(lanePrefix.length);
+    this.#recipients = this.#body.recipients.filter((recipient) => domainOfRecipient(recipient) === domain);
+    const progress = decodeProgress(job.progress);
+    this.#outcomes = new Map(progress.outcomes);
+    this.#told = progress.told;
+    this.#delayedAt = progress.delayedAt;
+  }
+
+  async run(): Promise<Attempt> {
+    const untold = this.#untold();
+    if (untold.length > 0) return this.#tell(untold);
+    this.#askLedger();
+    const open = this.#open();
+    if (open.length > 0) await this.#deliver(open);
+    this.#expire();
+    return this.#next();
+  }
+
+  /** Recipients without a final outcome. */
+  #open(): string[] {
+    return this.#recipients.filter((recipient) => (this.#outcomes.get(recipient)?.kind ?? 'later') === 'later');
+  }
+
+  #untold(): string[] {
+    // RFC 5321 §6.1: nobody is told of mail from the null sender.
+    if (this.#body.envelopeFrom === '') return [];
+    return this.#recipients.filter(
+      (recipient) => this.#outcomes.get(recipient)?.kind === 'never' && !this.#told.includes(recipient),
+    );
+  }
+
+  /** What a host took before the process died. */
+  #askLedger(): void {
+    for (const recipient of this.#open()) {
+      if (!this.#parts.ledger.has(this.#job.id, recipient)) continue;
+      const reply = 'accepted in an attempt that did not end';
+      this.#outcomes.set(recipient, { kind: 'delivered', at: this.#parts.now(), host: 'unknown', reply });
+    }
+  }
+
+  async #deliver(open: readonly string[]): Promise<void> {
+    const { resolver, random, route } = this.#parts;
+    const found = await routeTo(this.#job.lane.slice(lanePrefix.length), { ...route, resolver, random });
+    if (found.kind !== 'hosts') {
+      this.#setAll(open, { kind: found.kind, at: this.#parts.now(), status: found.status, reply: found.why });
+      return;
+    }
+    const bytes = await this.#bytes().catch(messageOf);
+    if (typeof bytes === 'string') {
+      // A node that is away for an hour is no reason to set mail aside. RFC 3463: 4.3.0 other mail system status.
+      const reply = `the message could not be fetched from the ring: ${bytes}`;
+      this.#setAll(open, { kind: 'later', at: this.#parts.now(), status: '4.3.0', reply });
+      return;
+    }
+    const { envelopeFrom, ret, envid } = this.#body;
+    const mail: Mail = { from: envelopeFrom, recipients: open, bytes, ret, envid };
+    const useless: string[] = [];
+    for (const hop of found.hops) {
+      this.#signal.throwIfAborted();
+      const { pool, now } = this.#parts;
+      const delivery = await deliverTo(pool, hop, mail, now, (accepted) => this.#wrote(accepted));
+      if (delivery.kind === 'answered') {
+        for (const [recipient, outcome] of delivery.outcomes) this.#outcomes.set(recipient, outcome);
+        return;
+      }
+      useless.push(`${hop.name} (${hop.address}): ${delivery.reply}`);
+    }
+    // RFC 3463: 4.4.1 no answer from host.
+    this.#setAll(open, { kind: 'later', at: this.#parts.now(), status: '4.4.1', reply: useless.join('; ') });
+  }
+
+  /** In the same tick as the host's 250. */
+  #wrote(accepted: readonly string[]): void {
+    try {
+      this.#parts.ledger.write(this.#job.id, accepted);
+    } catch (error) {
+      // The message is delivered all the same; only a kill in the next moments would now send it twice.
+      this.#parts.log.error({ job: this.#job.id, error: String(error) }, 'a delivery could not be written down');
+    }
+  }
+
+  #setAll(recipients: readonly string[], outcome: Outcome): void {
+    for (const recipient of recipients) this.#outcomes.set(recipient, outcome);
+  }
+
+  async #bytes(): Promise<Uint8Array> {
+    const { message } = this.#body;
+    return message.kind === 'inline' ? message.bytes : this.#parts.fetch(message.ref);
+  }
+
+  get #giveUpAt(): number {
+    return this.#body.arrivedAt + this.#parts.retry.giveUpMs;
+  }
+
+  #expire(): void {
+    const { now } = this.#parts;
+    if (now() < this.#giveUpAt) return;
+    for (const recipient of this.#open()) {
+      const last = this.#outcomes.get(recipient);
+      const reason = last === undefined ? '' : `; the last try said: ${last.reply}`;
+      const host = last?.host === undefined ? {} : { host: last.host };
+      // RFC 3463: 5.4.7 delivery time expired.
+      const reply = `it could not be delivered in time${reason}`;
+      this.#outcomes.set(recipient, { kind: 'never', at: now(), status: '5.4.7', reply, ...host });
+    }
+  }
+
+  async #next(): Promise<Attempt> {
+    const { now, random, retry } = this.#parts;
+    const why = this.#summary();
+    this.#traceOutcomes(why);
+    if (this.#untold().length > 0) return { kind: 'later', at: now(), why, progress: this.#progress() };
+    const open = this.#open();
+    if (open.length === 0) return { kind: 'done', why };
+    await this.#tellDelay(open);
+    const at = Math.min(nextTryAt(retry, this.#job.attemptCount + 1, now(), random), this.#giveUpAt);
+    return { kind: 'later', at: Math.max(at, now() + 1), why, progress: this.#progress() };
+  }
+
+  /** The attempt that tells the sender, and nothing else. */
+  async #tell(untold: readonly string[]): Promise<Attempt> {
+    const { now, random, retry } = this.#parts;
+    const told = await this.#notify('failed', untold);
+    if (told.kind === 'never' || (told.kind === 'later' && now() > this.#giveUpAt + retry.giveUpMs)) {
+      return { kind: 'never', why: `the sender could not be told of the failure: ${told.reason}` };
+    }
+    if (told.kind === 'later') {
+      const at = nextTryAt(retry, this.#job.attemptCount, now(), random);
+      return { kind: 'later', at, why: `the sender could not be told: ${told.reason}` };
+    }
+    this.#told = [...this.#told, ...untold];
+    const why = told.kind === 'sent' ? 'the sender was told of the failure' : 'the sender is gone and was not told';
+    this.#parts.trace(this.#body.trace, { what: 'notice', action: 'failed', recipients: untold, result: told.kind });
+    if (this.#open().length === 0) return { kind: 'done', why };
+    const at = nextTryAt(retry, this.#job.attemptCount, now(), random);
+    return { kind: 'later', at, why, progress: this.#progress() };
+  }
+
+  /** Once, and if it does not work, not at all: it is only a courtesy. */
+  async #tellDelay(open: readonly string[]): Promise<void> {
+    const { now, retry } = this.#parts;
+    const due = now() - this.#body.arrivedAt >= delayedAfterMs && retry.giveUpMs > delayedAfterMs;
+    if (!due || this.#delayedAt !== undefined || this.#body.envelopeFrom === '') return;
+    this.#delayedAt = now();
+    const told = await this.#notify('delayed', open);
+    this.#parts.trace(this.#body.trace, { what: 'notice', action: 'delayed', recipients: open, result: told.kind });
+  }
+
+  async #notify(action: 'failed' | 'delayed', recipients: readonly string[]): Promise<Told> {
+    const concerned = recipients.flatMap((address) => {
+      const outcome = this.#outcomes.get(address);
+      return outcome === undefined ? [] : [{ address, outcome }];
+    });
+    const { envelopeFrom, envid, arrivedAt, trace, identity } = this.#body;
+    const facts = noticeFacts({
+      action,
+      hostname: this.#parts.hostname,
+      sender: envelopeFrom,
+      recipients: concerned,
+      // A message that is lost itself must not keep its sender from being told.
+      originalHeader: await this.#bytes().then(headerOf, () => new Uint8Array()),
+      envid,
+      arrivedAt,
+      at: Math.max(...concerned.map(({ outcome }) => outcome.at)),
+      giveUpAt: this.#giveUpAt,
+      trace,
+    });
+    try {
+      return await this.#parts.notifyFailure(facts, identity);
+    } catch (error) {
+      return { kind: 'later', reason: messageOf(error) };
+    }
+  }
+
+  #progress(): Uint8Array {
+    const progress: Progress = {
+      outcomes: this.#outcomes,
+      told: this.#told,
+      ...(this.#delayedAt === undefined ? {} : { delayedAt: this.#delayedAt }),
+    };
+    return encodeProgress(progress);
+  }
+
+  /** One line for the queue's list: equal outcomes together. */
+  #summary(): string {
+    const groups = new Map<string, string[]>();
+    for (const [recipient, outcome] of this.#outcomes) {
+      const said = `${outcome.kind}: ${outcome.host === undefined ? '' : `${outcome.host}: `}${outcome.reply}`;
+      groups.set(said, [...(groups.get(said) ?? []), recipient]);
+    }
+    return [...groups].map(([said, recipients]) => `${recipients.join(', ')} ${said}`).join(' | ');
+  }
+
+  #traceOutcomes(why: string): void {
+    const { log, trace } = this.#parts;
+    const { trace: id } = this.#body;
+    log.info({ trace: id, job: this.#job.id, attempt: this.#job.attemptCount + 1, outcome: why }, 'delivery attempt');
+    for (const [recipient, outcome] of this.#outcomes) {
+      if (outcome.at < this.#parts.now() - 600_000) continue;
+      const { kind, host, reply } = outcome;
+      trace(id, { what: 'delivery', recipient, result: kind, host, reply });
+    }
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function headerOf(message: Uint8Array): Uint8Array {
+  return message.slice(0, Math.min(readHeaderBlock(message).end, maxHeaderBytes));
+}

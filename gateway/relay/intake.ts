@@ -1,0 +1,232 @@
+/**
+ * A user's relay request, once its signature was verified: may this identity send this? Then the bytes are made ready and queued, and only when the jobs are
+ * durable is the request accepted. The same request again gets the same answer.
+ */
+import { createHash } from 'node:crypto';
+import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
+import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
+import { completeEvidence } from '../../policy/complete-evidence.ts';
+import type { Decision } from '../../policy/decide.ts';
+import type { Evidence, KnownEvidence } from '../../policy/evidence.ts';
+import type { NewJob, Queue } from '../../queue/queue.ts';
+import { rememberDoneMs } from '../../queue/queue.ts';
+import type { DkimKey } from '../dkim/keys.ts';
+import { dkimSignatures } from '../dkim/sign.ts';
+import { type Author, authorOf } from '../evidence/author.ts';
+import { messageFacts } from '../evidence/message-facts.ts';
+import { joined } from '../slices.ts';
+import type { RelayLog, Trace } from './deliver.ts';
+import { inOrder, isLooping, wireFault } from './relay-headers.ts';
+import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody } from './relay-job.ts';
+
+export interface IntakeParts {
+  readonly queue: Queue;
+  readonly hostname: string;
+  readonly ring: { readonly name: string; readonly domains: readonly string[] };
+  /** The policy's answer, limits included. */
+  readonly decide: (evidence: Evidence) => Decision;
+  /** What is remembered of this sender and these recipients; absent facts are neutral. */
+  readonly history?: (sender: Address, recipients: readonly string[]) => KnownEvidence['history'];
+  /** The keys that sign for a domain of the ring. */
+  readonly dkim: (domain: string) => readonly DkimKey[];
+  /** Keeps a message in the ring that is too large for the queue; a reference that DAG-CBOR can hold. */
+  readonly store: (bytes: Uint8Array, salt: Uint8Array) => Promise<unknown>;
+  readonly maxMessageBytes: number;
+  readonly now: () => number;
+  readonly log: RelayLog;
+  readonly trace: Trace;
+}
+
+/** As many as one transaction may have (RFC 5321 §4.5.3.1.8); a letter carries 20. */
+const maxRecipients = 100;
+/** The queue takes 16 KiB of facts for a job; recipients beyond these are in the body. */
+const maxShownRecipients = 20;
+
+/** Letters and digits, as our own are, and no more of them than a letter may have. */
+const traceId = /^[A-Za-z0-9-]{1,64}$/;
+
+type Checked =
+  | { readonly kind: 'fine'; readonly author: Extract<Author, { kind: 'single' }>; readonly recipients: string[] }
+  | { readonly kind: 'refused'; readonly rule: string };
+
+const refused = (rule: string) => ({ kind: 'refused', rule }) as const;
+
+export class Intake {
+  readonly #parts: IntakeParts;
+
+  constructor(parts: IntakeParts) {
+    this.#parts = parts;
+  }
+
+  /** Never throws: what could not be found out is `later`. */
+  async take(request: RelayRequest): Promise<RelayAnswer> {
+    try {
+      return await this.#take(request);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#parts.log.warn({ trace: request.trace, error: reason }, 'a relay request could not be worked on');
+      return { later: reason };
+    }
+  }
+
+  async #take(request: RelayRequest): Promise<RelayAnswer> {
+    const { queue, now, trace } = this.#parts;
+    const known = await queue.getMark(markOf(request));
+    if (known !== undefined) return answerOf(Buffer.from(known).toString());
+    // The user's node chose it, and whoever has a key can be his own node: in a Received field a line end would begin another field.
+    if (!traceId.test(request.trace)) return this.#refuse({ ...request, trace: request.id }, 'malformed-trace');
+    const bytes = await request.bytes();
+    const checked = await checkRequest(request, bytes, this.#parts);
+    if (checked.kind === 'refused') return this.#refuse(request, checked.rule);
+    const decision = this.#parts.decide(this.#evidence(request, bytes, checked));
+    const { verdict, rule } = decision;
+    trace(request.trace, { what: 'decision', stage: 'relay', verdict, rule, class: decision.class });
+    if (verdict === 'defer') return { later: decision.reply?.text ?? `rule ${rule} asks to wait` };
+    if (verdict !== 'accept' && verdict !== 'hold') return this.#refuse(request, rule);
+    const hold = verdict === 'hold' ? { hold: { reason: `policy rule ${rule}` } } : {};
+    const jobs = await this.#jobs(request, bytes, checked);
+    const mark = { key: markOf(request), value: Buffer.from('accepted'), expiresAt: now() + rememberDoneMs };
+    await queue.add(
+      jobs.map((job) => ({ ...job, ...hold })),
+      { marks: [mark] },
+    );
+    trace(request.trace, { what: 'queued', jobs: jobs.map(({ id }) => id), held: verdict === 'hold' });
+    return { verdict: 'accepted' };
+  }
+
+  async #refuse(request: RelayRequest, rule: string): Promise<RelayAnswer> {
+    const { queue, now, trace, log } = this.#parts;
+    trace(request.trace, { what: 'refused', stage: 'relay', rule });
+    log.info({ trace: request.trace, identity: request.from.address, rule }, 'a relay request was refused');
+    await queue.setMark(markOf(request), Buffer.from(`refused ${rule}`), now() + rememberDoneMs);
+    return { verdict: 'refused', rule };
+  }
+
+  #evidence(request: RelayRequest, bytes: Uint8Array, checked: Extract<Checked, { kind: 'fine' }>): Evidence {
+    const { ring, history, now } = this.#parts;
+    const { from, envelope } = request;
+    const { author, recipients } = checked;
+    const { kind, address, domain, name } = author;
+    return completeEvidence('relay', {
+      envelope: {
+        from: envelope.from,
+        fromDomain: domainOfRecipient(envelope.from),
+        recipients,
+        recipientCount: recipients.length,
+      },
+      author: { kind, address, domain, name },
+      identity: {
+        verified: true,
+        address: from.address,
+        ring: from.ring,
+        kind: from.kind,
+        certificateAgeDays: Math.floor((now() - from.notBefore) / 86_400_000),
+      },
+      message: messageFacts(bytes),
+      history: history?.(from.address, recipients) ?? {},
+      ring: { name: ring.name, domains: ring.domains },
+    });
+  }
+
+  async #jobs(
+    request: RelayRequest,
+    bytes: Uint8Array,
+    checked: Extract<Checked, { kind: 'fine' }>,
+  ): Promise<NewJob[]> {
+    const ready = await this.#ready(request, bytes, checked.author.domain);
+    const body = await this.#body(request, ready, checked.recipients);
+    const domains = [...new Set(checked.recipients.map(domainOfRecipient))];
+    return domains.map((domain) => {
+      const recipients = checked.recipients.filter((recipient) => domainOfRecipient(recipient) === domain);
+      return {
+        id: `relay ${request.id} ${domain}`,
+        lane: `${lanePrefix}${domain}`,
+        body,
+        about: {
+          kind: 'relay',
+          trace: request.trace,
+          sender: request.from.address,
+          recipients: recipients.slice(0, maxShownRecipients),
+          recipientCount: recipients.length,
+          domain,
+          bytes: ready.length,
+        },
+      };
+    });
+  }
+
+  /** In order, signed for the author's domain, with our trace line on top. */
+  async #ready(request: RelayRequest, bytes: Uint8Array, domain: string): Promise<Uint8Array> {
+    const { hostname, ring, now, dkim, log } = this.#parts;
+    const uniquePart = createHash('sha256').update(`message-id ${request.id}`).digest('hex').slice(0, 32);
+    // The request's own time, so that the same request gives the same header each time.
+    const facts = { hostname, ring: ring.name, trace: request.trace, now: request.at, uniquePart };
+    const { message, received } = await inOrder(bytes, facts);
+    const keys = dkim(domain);
+    if (keys.length === 0) log.warn({ trace: request.trace, domain }, 'no DKIM key: the message goes out unsigned');
+    const signatures =
+      keys.length === 0 ? new Uint8Array() : await dkimSignatures(message, { domain, keys, now: now() });
+    return await joined([received, signatures, message]);
+  }
+
+  async #body(request: RelayRequest, bytes: Uint8Array, recipients: readonly string[]): Promise<Uint8Array> {
+    const { ret, envid } = request.envelope;
+    const body: Omit<RelayBody, 'message'> = {
+      version: 1,
+      trace: request.trace,
+      identity: request.from.address,
+      envelopeFrom: request.envelope.from,
+      recipients: [...recipients],
+      ...(ret === undefined ? {} : { ret }),
+      ...(envid === undefined ? {} : { envid }),
+      arrivedAt: this.#parts.now(),
+    };
+    const inline = encodeRelayBody({ ...body, message: { kind: 'inline', bytes } });
+    if (inline.length <= this.#parts.queue.maxBodyBytes) return inline;
+    const salt = createHash('sha256').update(`relay ${request.id}`).digest();
+    return encodeRelayBody({ ...body, message: { kind: 'ring', ref: await this.#parts.store(bytes, salt) } });
+  }
+}
+
+function markOf(request: RelayRequest): string {
+  return `relay-request ${request.id}`;
+}
+
+function answerOf(known: string): RelayAnswer {
+  const [verdict, rule = ''] = known.split(' ', 2);
+  return verdict === 'accepted' ? { verdict: 'accepted' } : { verdict: 'refused', rule };
+}
+
+/** What no policy may allow: sending as someone else, relaying into our own ring, bytes that cannot go over the wire. */
+async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: IntakeParts): Promise<Checked> {
+  const { from, envelope } = request;
+  if (bytes.length > parts.maxMessageBytes) return refused('message-too-large');
+  const fault = await wireFault(bytes);
+  if (fault !== undefined) return refused(fault);
+  if (isLooping(bytes, parts.hostname)) return refused('mail-loop');
+  // The null sender is for automatic answers (RFC 3834 §3.3); the author below is still held to the identity.
+  if (envelope.from !== '' && !belongsTo(envelope.from, from.address)) return refused('sender-not-yours');
+  const author = authorOf(bytes);
+  if (author.kind !== 'single') return refused('one-author');
+  if (!belongsTo(author.address, from.address)) return refused('author-not-yours');
+  const recipients = [...new Set(envelope.to.map(canonicalRecipient))];
+  if (recipients.length === 0 || recipients.length > maxRecipients) return refused('recipient-count');
+  if (recipients.includes(undefined)) return refused('bad-recipient');
+  const fine = recipients.filter((recipient) => recipient !== undefined);
+  // Mail within the ring is a notification; by SMTP it would come back to us.
+  if (fine.some((recipient) => parts.ring.domains.includes(domainOfRecipient(recipient))))
+    return refused('not-for-relay');
+  return { kind: 'fine', author, recipients: fine };
+}
+
+/** The identity's own address, with or without a tag. */
+function belongsTo(address: string, identity: Address): boolean {
+  const parsed = parseAddress(address);
+  return parsed.kind === 'address' && withoutTag(parsed.address) === withoutTag(identity);
+}
+
+/** The local part as it was written (RFC 5321 §2.4: only the host may interpret it), the domain in canonical form. */
+function canonicalRecipient(text: string): string | undefined {
+  const parsed = parseAddress(text);
+  return parsed.kind === 'address' ? `${text.slice(0, text.lastIndexOf('@'))}@${parsed.domain}` : undefined;
+}

@@ -1,0 +1,103 @@
+/** The relay put together: requests from the ring in, mail to the Internet out. */
+import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
+import type { Address } from '../../policy/address.ts';
+import type { Queue } from '../../queue/queue.ts';
+import type { Resolver } from '../dns/resolver.ts';
+import { defaultRetry, type RetrySettings } from './backoff.ts';
+import { defaultTimes, type SmtpTimes } from './connection.ts';
+import { deliverWorker, type RelayLog, type Told, type Trace } from './deliver.ts';
+import { Intake, type IntakeParts } from './intake.ts';
+import { Ledger } from './ledger.ts';
+import type { NoticeFacts } from './notice.ts';
+import { SmtpPool } from './pool.ts';
+import { lanePrefix } from './relay-job.ts';
+import type { RouteOptions } from './route.ts';
+
+export interface RelaySettings {
+  /** 25 unless set. */
+  readonly mxPort?: number;
+  readonly smarthost?: RouteOptions['smarthost'];
+  /** Mail servers in private networks and on this machine, for trials; never on the Internet. */
+  readonly allowPrivate?: boolean;
+  readonly retry?: RetrySettings;
+  readonly times?: SmtpTimes;
+  /** Deliveries at once: in all, and to one domain. */
+  readonly concurrency?: number;
+  readonly perDomain?: number;
+}
+
+/** What the relay needs of the ring; GatewayPost fits, with `fetch` and `store` bound to it. */
+export interface RelayPost {
+  onRelayRequest(handler: (request: RelayRequest) => Promise<RelayAnswer>): () => void;
+  sendNotice(facts: NoticeFacts, to: Address): Promise<Told>;
+  fetch(ref: unknown): Promise<Uint8Array>;
+  store(bytes: Uint8Array, salt: Uint8Array): Promise<unknown>;
+}
+
+export interface RelayOptions
+  extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'history' | 'dkim' | 'maxMessageBytes'> {
+  readonly queue: Queue;
+  readonly post: RelayPost;
+  readonly resolver: Resolver;
+  readonly settings: RelaySettings;
+  /** A folder of its own. */
+  readonly ledgerDir: string;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly log: RelayLog;
+  readonly trace: Trace;
+}
+
+export interface Relay {
+  /** Takes no further request, ends what is running or gives it back, closes all connections. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** Most of the time of a delivery is waiting; each holds a message in memory. */
+const defaultConcurrency = 30;
+/** Large hosts take some connections from one sender before they object. */
+const defaultPerDomain = 4;
+
+export function startRelay(options: RelayOptions): Relay {
+  const { queue, post, resolver, settings, hostname, now, random, log, trace, ring } = options;
+  const pool = new SmtpPool({ hostname, times: settings.times ?? defaultTimes });
+  const ledger = new Ledger(options.ledgerDir, now);
+  const worker = deliverWorker({
+    resolver,
+    pool,
+    ledger,
+    hostname,
+    route: {
+      mxPort: settings.mxPort ?? 25,
+      ownNames: [hostname.toLowerCase(), ...ring.domains],
+      allowPrivate: settings.allowPrivate ?? false,
+      ...(settings.smarthost === undefined ? {} : { smarthost: settings.smarthost }),
+    },
+    retry: settings.retry ?? defaultRetry,
+    now,
+    random,
+    log,
+    trace,
+    fetch: (ref) => post.fetch(ref),
+    // Intake took the identity's address from its certificate, which holds canonical ones only.
+    notifyFailure: (facts, identity) => post.sendNotice(facts, identity as Address),
+  });
+  const handle = queue.work(
+    {
+      match: (lane) => lane.startsWith(lanePrefix),
+      concurrency: settings.concurrency ?? defaultConcurrency,
+      perLane: settings.perDomain ?? defaultPerDomain,
+    },
+    worker,
+  );
+  const intake = new Intake({ ...options, store: (bytes, salt) => post.store(bytes, salt) });
+  const detach = post.onRelayRequest((request) => intake.take(request));
+  return {
+    async stop(graceMs) {
+      detach();
+      await handle.stop(graceMs);
+      pool.close();
+      ledger.close();
+    },
+  };
+}

@@ -1,0 +1,118 @@
+/** Where mail for a domain goes (RFC 5321 §5.1). Asks the resolver, decides, connects to nothing. */
+import { isIP } from 'node:net';
+import { parseDomain } from '../../policy/address.ts';
+import type { Answer, MxRecord, Resolver } from '../dns/resolver.ts';
+import { isPublicAddress } from './addresses.ts';
+
+export interface Hop {
+  /** The mail server's name, for TLS and for reports. */
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+export type Route =
+  /** In the order to be tried; at least one. */
+  | { readonly kind: 'hosts'; readonly hops: readonly Hop[] }
+  | { readonly kind: 'never'; readonly status: string; readonly why: string }
+  | { readonly kind: 'later'; readonly status: string; readonly why: string };
+
+export interface RouteOptions {
+  readonly resolver: Resolver;
+  readonly random: () => number;
+  /** Where servers of MX records listen: 25, except where ports below 1024 cannot be had. */
+  readonly mxPort: number;
+  /** Everything goes there instead; its address may be private, since the operator named it. */
+  readonly smarthost?: { readonly host: string; readonly port: number };
+  /** Our own names: mail that would come back to us is cut off. */
+  readonly ownNames: readonly string[];
+  /** Lets MX records point into private networks, for trials on one machine. */
+  readonly allowPrivate: boolean;
+}
+
+/** Of a domain with more servers than this, the best ones are tried at each attempt. */
+const maxServers = 5;
+/** Two or three per server are usual. */
+const maxHops = 10;
+
+type Found = { kind: 'addresses'; addresses: string[] } | { kind: 'none' } | { kind: 'unknown'; why: string };
+
+// RFC 3463: 4.4.3 directory server failure, 5.1.2 bad destination system address, 5.4.4 unable to route, 5.4.6 routing loop.
+const later = (why: string): Route => ({ kind: 'later', status: '4.4.3', why });
+const never = (status: string, why: string): Route => ({ kind: 'never', status, why });
+
+export async function routeTo(domain: string, options: RouteOptions): Promise<Route> {
+  if (options.smarthost !== undefined) return smarthostRoute(options.smarthost, options.resolver);
+  const answer = await options.resolver.resolve(domain, 'MX');
+  if (answer.kind === 'unknown') return later(`the mail servers of ${domain} could not be looked up: ${answer.reason}`);
+  if (answer.kind === 'nxdomain') return never('5.1.2', `the domain ${domain} does not exist`);
+  const servers = serversOf(domain, answer, options);
+  return Array.isArray(servers) ? addressesOf(domain, servers, options) : servers;
+}
+
+/** The names of the servers in the order to be tried. */
+function serversOf(domain: string, answer: Answer<MxRecord>, options: RouteOptions): string[] | Route {
+  // RFC 5321 §5.1: without MX records the domain itself is the server.
+  if (answer.kind !== 'records' || answer.records.length === 0) return [domain];
+  const records = answer.records.map(({ exchange, priority }) => ({ exchange: canonical(exchange), priority }));
+  // RFC 7505 §3: a single MX of "." says that the domain takes no mail. (RFC 7505 §4.1 gives 5.1.10 for it.)
+  if (records.length === 1 && records[0]?.exchange === '') {
+    return never('5.1.10', `the domain ${domain} says that it takes no mail`);
+  }
+  const own = Math.min(
+    ...records.filter((record) => options.ownNames.includes(record.exchange)).map((record) => record.priority),
+  );
+  // RFC 5321 §5.1: if we are one of the servers, only better ones may be used, or mail would go round in circles.
+  const better = records.filter((record) => record.priority < own);
+  if (better.length === 0) return never('5.4.6', `mail for ${domain} would come back to this gateway`);
+  // An address literal or another thing that is no name is no server.
+  const named = better.filter((record) => parseDomain(record.exchange) !== undefined);
+  if (named.length === 0) return never('5.4.4', `the mail servers published for ${domain} are no host names`);
+  const shuffled = named.map((record) => ({ ...record, chance: options.random() }));
+  shuffled.sort((a, b) => a.priority - b.priority || a.chance - b.chance);
+  return [...new Set(shuffled.map((record) => record.exchange))].slice(0, maxServers);
+}
+
+function canonical(name: string): string {
+  return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase();
+}
+
+async function addressesOf(domain: string, servers: readonly string[], options: RouteOptions): Promise<Route> {
+  const found = await Promise.all(servers.map((server) => lookUp(server, options.resolver)));
+  const hops: Hop[] = [];
+  const reasons: string[] = [];
+  for (const [i, name] of servers.entries()) {
+    const one = found[i];
+    if (one === undefined || one.kind === 'none') continue;
+    if (one.kind === 'unknown') reasons.push(`${name}: ${one.why}`);
+    else hops.push(...one.addresses.map((address) => ({ name, address, port: options.mxPort })));
+  }
+  const allowed = hops.filter(({ address }) => options.allowPrivate || isPublicAddress(address)).slice(0, maxHops);
+  if (allowed.length > 0) return { kind: 'hosts', hops: allowed };
+  if (reasons.length > 0)
+    return later(`the addresses of the mail servers of ${domain} could not be looked up: ${reasons.join('; ')}`);
+  if (hops.length > 0) return never('5.4.4', `the mail servers of ${domain} have private addresses only`);
+  return never('5.4.4', `no mail server of ${domain} has an address`);
+}
+
+/** IPv4 first: a sending address without reverse name, frequent with IPv6, is refused by many, and refused for good. */
+async function lookUp(name: string, resolver: Resolver): Promise<Found> {
+  const [four, six] = await Promise.all([resolver.resolve(name, 'A'), resolver.resolve(name, 'AAAA')]);
+  const addresses = [four, six].flatMap((answer) => (answer.kind === 'records' ? [...answer.records] : []));
+  if (addresses.length > 0) return { kind: 'addresses', addresses };
+  for (const answer of [four, six]) if (answer.kind === 'unknown') return { kind: 'unknown', why: answer.reason };
+  return { kind: 'none' };
+}
+
+async function smarthostRoute(smarthost: { host: string; port: number }, resolver: Resolver): Promise<Route> {
+  const { host, port } = smarthost;
+  if (isIP(host) !== 0) return { kind: 'hosts', hops: [{ name: host, address: host, port }] };
+  // RFC 6761 §6.3: localhost is not asked for.
+  if (host === 'localhost') return { kind: 'hosts', hops: [{ name: host, address: '127.0.0.1', port }] };
+  const found = await lookUp(host, resolver);
+  if (found.kind === 'addresses') {
+    return { kind: 'hosts', hops: found.addresses.slice(0, maxHops).map((address) => ({ name: host, address, port })) };
+  }
+  // A smarthost that does not exist is our own mistake, not the recipient's: mail waits until it is corrected.
+  return later(`the smarthost ${host} has no address: ${found.kind === 'unknown' ? found.why : 'no such name'}`);
+}

@@ -1,0 +1,42 @@
+import type { Address, Domain } from '../../policy/address.ts';
+import type { Mailbox } from '../mail/mailbox.ts';
+import type { Submission } from '../mail/send.ts';
+import type { Lookup } from '../store/directory.ts';
+
+/** RFC 3461: what a sender asked to be told about one recipient. */
+export interface RecipientNotify {
+  readonly notify: readonly string[];
+  readonly orcpt?: string | undefined;
+}
+
+/** The envelope of a submitted message, with the DSN parameters as given (RFC 3461 §4). */
+export interface SubmittedEnvelope {
+  readonly from: string;
+  readonly to: readonly string[];
+  readonly ret?: 'FULL' | 'HDRS' | undefined;
+  readonly envid?: string | undefined;
+  /** By recipient as written in `to`. */
+  readonly dsn?: ReadonlyMap<string, RecipientNotify> | undefined;
+}
+
+/** A user of this node who has shown his password. */
+export interface Account {
+  readonly address: Address;
+  readonly mailbox: Mailbox;
+  readonly ringDomains: readonly Domain[];
+  /** Resolves when every recipient that was `sent` is safe at the ring. The same submission again doubles nothing. */
+  submit(envelope: SubmittedEnvelope, bytes: Uint8Array, trace: string): Promise<Submission>;
+  lookup(address: Address): Promise<Lookup>;
+  /** Whether the user may write in the name of that address. */
+  ownsAddress(address: string): boolean;
+}
+
+export type Login =
+  | { readonly kind: 'account'; readonly account: Account }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'unavailable'; readonly reason: string };
+
+/** Who may log in. Implementations compare in constant time and need as long for a name they do not know. */
+export interface Accounts {
+  login(username: string, password: string, from: { readonly ip: string }): Promise<Login>;
+}

@@ -1,0 +1,16 @@
+import type { Session } from './session.ts';
+
+const always = ['IMAP4rev1', 'SASL-IR', 'LITERAL+', 'ID', 'ENABLE'];
+
+/** RFC 3501 §6.1.1: what this session may use now. Passwords go over TLS only (RFC 3501 §6.2.3, RFC 8314 §3). */
+export function capabilities(session: Session): string {
+  if (session.state.at === 'authenticated' || session.state.at === 'selected') {
+    const { maxMessageBytes } = session.shared.limits;
+    return [
+      ...always,
+      'NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE',
+      `APPENDLIMIT=${maxMessageBytes}`,
+    ].join(' ');
+  }
+  return [...always, ...(session.secure ? ['AUTH=PLAIN'] : ['STARTTLS', 'LOGINDISABLED'])].join(' ');
+}

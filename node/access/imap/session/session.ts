@@ -1,0 +1,66 @@
+import type { SecureContext } from 'node:tls';
+import type { Account } from '../../account.ts';
+import type { Clock, Log } from '../../log.ts';
+import type { LoginGate } from '../../login-gate.ts';
+import type { ImapLimits } from '../limits.ts';
+import type { Connection } from './connection.ts';
+import type { FolderView } from './view.ts';
+
+/** RFC 3501 §3. What is known in a state is in it. */
+export type State =
+  | { readonly at: 'greeting' }
+  | { readonly at: 'not-authenticated' }
+  | { readonly at: 'authenticated'; readonly account: Account }
+  | { readonly at: 'selected'; readonly account: Account; readonly view: FolderView }
+  | { readonly at: 'logout' };
+
+export type LoggedIn = Extract<State, { at: 'authenticated' | 'selected' }>;
+export type Selected = Extract<State, { at: 'selected' }>;
+
+/** What all sessions of one listener share. */
+export interface Shared {
+  readonly gate: LoginGate;
+  readonly limits: ImapLimits;
+  readonly context: () => SecureContext;
+  readonly now: Clock;
+  readonly log: Log;
+  /** Counts a connection for its user; undefined when he has too many. The function gives it back. */
+  readonly enter: (account: Account) => (() => void) | undefined;
+  /** Takes octets from what messages in flight may use together. */
+  readonly reserve: (bytes: number) => boolean;
+  readonly release: (bytes: number) => void;
+  /** Fires when the listener stops. */
+  readonly stopping: AbortSignal;
+}
+
+export interface Session {
+  readonly shared: Shared;
+  readonly connection: Connection;
+  state: State;
+  secure: boolean;
+  logins: number;
+  /** Octets of the command's literal that were reserved. */
+  reserved: number;
+  leave: (() => void) | undefined;
+}
+
+/** How a command ended: the tagged response, without the tag. */
+export interface Completion {
+  readonly status: 'OK' | 'NO' | 'BAD';
+  /** RFC 3501 §7.1 response code, without its brackets. */
+  readonly code?: string | undefined;
+  readonly text: string;
+  readonly next?: State;
+}
+
+export function ok(text: string, code?: string): Completion {
+  return { status: 'OK', code, text };
+}
+
+export function no(text: string, code?: string): Completion {
+  return { status: 'NO', code, text };
+}
+
+export function bad(text: string): Completion {
+  return { status: 'BAD', text };
+}

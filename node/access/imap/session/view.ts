@@ -1,0 +1,141 @@
+import type { Folder, MessageEntry } from '../../../mail/folder.ts';
+import type { MessageSet } from '../command/command.ts';
+import { normalRanges } from '../wire/sequence-set.ts';
+
+/** A message as this session numbers it. */
+export interface Numbered {
+  readonly sequence: number;
+  readonly entry: MessageEntry;
+}
+
+/** RFC 3501 §2.3.1.2: a number beyond the last message, which no client that keeps count would send. */
+export type Resolved =
+  | { readonly kind: 'messages'; readonly messages: readonly Numbered[] }
+  | { readonly kind: 'out-of-range' };
+
+export interface Changes {
+  /** Sequence numbers to report as gone, in the order to report them. */
+  readonly expunged: readonly number[];
+  /** The number of messages, when it changed by more than the expunges. */
+  readonly exists: number | undefined;
+  readonly flags: readonly Numbered[];
+}
+
+/**
+ * The selected folder as one session has been told of it. The folder changes under it at any time; the session's numbers
+ * change only when {@link catchUp} says what to tell the client (RFC 3501 §7.4.1).
+ */
+export class FolderView {
+  readonly folder: Folder;
+  readonly readOnly: boolean;
+  /** Ascending by uid. Replaced, never changed in place where the folder handed it out. */
+  #known: readonly MessageEntry[];
+  /** The folder's list that `#known` was last brought up to. */
+  #seen: readonly MessageEntry[];
+  readonly #stop: () => void;
+
+  constructor(folder: Folder, readOnly: boolean, onChange: () => void) {
+    this.folder = folder;
+    this.readOnly = readOnly;
+    this.#known = this.#seen = folder.entries();
+    this.#stop = folder.onChange(onChange);
+  }
+
+  get count(): number {
+    return this.#known.length;
+  }
+
+  /** Whether there is something to tell. */
+  get behind(): boolean {
+    return this.#seen !== this.folder.entries();
+  }
+
+  all(): readonly MessageEntry[] {
+    return this.#known;
+  }
+
+  resolve({ by, set }: MessageSet): Resolved {
+    const largest = by === 'uid' ? (this.#known.at(-1)?.uid ?? 0) : this.count;
+    const tooLarge = set.some(({ from, to }) => from !== '*' && to !== '*' && Math.max(from, to) > largest);
+    if (by === 'sequence' && tooLarge) return { kind: 'out-of-range' };
+    const messages: Numbered[] = [];
+    for (const { from, to } of normalRanges(set, largest)) {
+      const start = by === 'uid' ? this.#firstAt(from) : Math.max(0, from - 1);
+      for (let index = start; index < this.count; index += 1) {
+        const entry = this.#known[index]!;
+        if ((by === 'uid' ? entry.uid : index + 1) > to) break;
+        messages.push({ sequence: index + 1, entry });
+      }
+    }
+    return { kind: 'messages', messages };
+  }
+
+  numbered(uids: readonly number[]): Numbered[] {
+    return uids.flatMap((uid) => {
+      const index = this.#firstAt(uid);
+      const entry = this.#known[index];
+      return entry?.uid === uid ? [{ sequence: index + 1, entry }] : [];
+    });
+  }
+
+  /** Takes over entries that the client is told of otherwise, or does not want to hear of. */
+  adopt(entries: readonly MessageEntry[]): void {
+    if (entries.length === 0) return;
+    const known = [...this.#known];
+    for (const entry of entries) {
+      const index = this.#firstAt(entry.uid);
+      if (known[index]?.uid === entry.uid) known[index] = entry;
+    }
+    this.#known = known;
+  }
+
+  /** What to tell the client now. With `expunges` false, messages that are gone keep their numbers for a while. */
+  catchUp(expunges: boolean): Changes {
+    const current = this.folder.entries();
+    if (current === this.#seen && this.#known.length === current.length)
+      return { expunged: [], exists: undefined, flags: [] };
+    const next: MessageEntry[] = [];
+    const gone: number[] = [];
+    const flags: Numbered[] = [];
+    let at = 0;
+    this.#known.forEach((old, index) => {
+      while (at < current.length && current[at]!.uid < old.uid) at += 1;
+      const now = current[at]?.uid === old.uid ? current[at]! : undefined;
+      if (now === undefined && expunges) gone.push(index + 1);
+      else next.push(now ?? old);
+      if (now !== undefined && now.modseq !== old.modseq && !sameFlags(now, old)) {
+        flags.push({ sequence: next.length, entry: now });
+      }
+    });
+    const kept = next.length;
+    const last = this.#known.at(-1)?.uid ?? 0;
+    for (const entry of current.slice(firstAt(current, last + 1))) next.push(entry);
+    this.#known = next;
+    this.#seen = current;
+    return { expunged: gone.reverse(), exists: next.length === kept ? undefined : next.length, flags };
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  #firstAt(uid: number): number {
+    return firstAt(this.#known, uid);
+  }
+}
+
+function sameFlags(a: MessageEntry, b: MessageEntry): boolean {
+  return a.flags.length === b.flags.length && a.flags.every((flag) => b.flags.includes(flag));
+}
+
+/** Index of the first entry with that uid or a larger one. */
+function firstAt(entries: readonly MessageEntry[], uid: number): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (entries[middle]!.uid < uid) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

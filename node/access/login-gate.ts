@@ -1,0 +1,85 @@
+import type { Accounts, Login } from './account.ts';
+import type { Clock, Log } from './log.ts';
+import { Throttle, type ThrottleLimits, throttleLimits } from './throttle.ts';
+
+/** Waits; resolves early when the signal fires. */
+export type Sleep = (ms: number, signal: AbortSignal) => Promise<void>;
+
+export const sleep: Sleep = async (ms, signal) => {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => {
+    const finish = (): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    };
+    const timer = setTimeout(finish, ms);
+    signal.addEventListener('abort', finish);
+  });
+};
+
+// Longer ones are no passwords; hashing them is work for nothing.
+const maxPasswordBytes = 1_024;
+const maxUsernameBytes = 320;
+
+/**
+ * The one way to a password check, shared by IMAP and submission. A refusal is said after a delay that grows with
+ * failures and is counted from the beginning of the check, so that a wrong password, an unknown user and a locked-out
+ * pair look and take the same.
+ */
+export class LoginGate {
+  readonly #accounts: Accounts;
+  readonly #throttle: Throttle;
+  readonly #limits: ThrottleLimits;
+  readonly #checking = new Map<string, number>();
+  readonly #now: Clock;
+  readonly #sleep: Sleep;
+  readonly #log: Log;
+
+  constructor(options: { accounts: Accounts; now: Clock; sleep: Sleep; log: Log; limits?: ThrottleLimits }) {
+    this.#accounts = options.accounts;
+    this.#now = options.now;
+    this.#sleep = options.sleep;
+    this.#log = options.log;
+    this.#limits = options.limits ?? throttleLimits;
+    this.#throttle = new Throttle(options.now, this.#limits);
+  }
+
+  async login(username: string, password: string, from: { ip: string; signal: AbortSignal }): Promise<Login> {
+    const started = this.#now();
+    const answer = await this.#check(username, password, from.ip);
+    if (answer.kind !== 'refused') return answer;
+    const waited = this.#now() - started;
+    await this.#sleep(Math.max(0, this.#throttle.refusalDelayMs(from.ip, username) - waited), from.signal);
+    return answer;
+  }
+
+  async #check(username: string, password: string, ip: string): Promise<Login> {
+    if (Buffer.byteLength(username) > maxUsernameBytes || Buffer.byteLength(password) > maxPasswordBytes) {
+      return this.#refused(ip, username.slice(0, maxUsernameBytes));
+    }
+    const permission = this.#throttle.permission(ip, username);
+    if (permission.kind === 'locked') {
+      this.#log.warn({ ip, username, untilMs: permission.untilMs }, 'log-in not tried: too many wrong passwords');
+      return { kind: 'refused' };
+    }
+    const checking = this.#checking.get(ip) ?? 0;
+    if (checking >= this.#limits.maxAtOnce) return { kind: 'unavailable', reason: 'too many log-ins at once' };
+    this.#checking.set(ip, checking + 1);
+    try {
+      const answer = await this.#accounts.login(username, password, { ip });
+      if (answer.kind === 'account') this.#throttle.succeeded(ip, username);
+      return answer.kind === 'refused' ? this.#refused(ip, username) : answer;
+    } finally {
+      const left = (this.#checking.get(ip) ?? 1) - 1;
+      if (left === 0) this.#checking.delete(ip);
+      else this.#checking.set(ip, left);
+    }
+  }
+
+  #refused(ip: string, username: string): Login {
+    this.#throttle.failed(ip, username);
+    this.#log.info({ ip, username: username.slice(0, maxUsernameBytes) }, 'log-in refused');
+    return { kind: 'refused' };
+  }
+}

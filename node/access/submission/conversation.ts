@@ -1,0 +1,178 @@
+import { domainOf, parseAddress, withoutTag } from '../../../policy/address.ts';
+import type { Account, RecipientNotify, SubmittedEnvelope } from '../account.ts';
+import type { Clock, Log } from '../log.ts';
+import type { LoginGate } from '../login-gate.ts';
+import type { SubmissionLimits } from './limits.ts';
+import { prepare } from './prepare.ts';
+import { type Reply, reply } from './reply.ts';
+import { headerEnd, headerProblem, wireProblem } from './wire-check.ts';
+
+/** What may be noted about a message under its trace id; never content. */
+export type Trace = (
+  id: string,
+  event: { readonly what: string; readonly [fact: string]: string | number | boolean | readonly string[] | undefined },
+) => void;
+
+export interface ConversationParts {
+  readonly gate: LoginGate;
+  readonly limits: SubmissionLimits;
+  readonly hostname: string;
+  readonly now: Clock;
+  readonly log: Log;
+  readonly trace: Trace;
+  readonly newTraceId: () => string;
+}
+
+export interface Parameters {
+  readonly [keyword: string]: string | true;
+}
+
+/** The facts of one transaction, as the wire gave them. */
+export interface Transaction {
+  readonly from: string;
+  readonly to: readonly string[];
+  readonly utf8: boolean;
+  readonly ret: string | null;
+  readonly envid: string | null;
+  readonly dsn: ReadonlyMap<string, RecipientNotify>;
+}
+
+const mailKeywords = new Set(['SIZE', 'BODY', 'SMTPUTF8', 'RET', 'ENVID', 'AUTH']);
+const rcptKeywords = new Set(['NOTIFY', 'ORCPT']);
+
+/** One client's conversation (RFC 6409): every step gives the reply that refuses it, or undefined. Never throws for what a client does. */
+export class Conversation {
+  readonly #parts: ConversationParts;
+  readonly #ip: string;
+  readonly #over = new AbortController();
+  #account: Account | undefined;
+  #failures = 0;
+
+  constructor(parts: ConversationParts, ip: string) {
+    this.#parts = parts;
+    this.#ip = ip;
+  }
+
+  get loggedIn(): boolean {
+    return this.#account !== undefined;
+  }
+
+  end(): void {
+    this.#over.abort();
+  }
+
+  async logIn(given: { username: string; password: string; authorization: string }): Promise<Reply | undefined> {
+    const { gate, limits, log } = this.#parts;
+    // RFC 4616 §2: acting for another user is something nobody may do here.
+    if (given.authorization !== '' && given.authorization !== given.username) {
+      return reply(535, '5.7.8', 'nobody may act for another');
+    }
+    const answer = await gate.login(given.username, given.password, { ip: this.#ip, signal: this.#over.signal });
+    switch (answer.kind) {
+      case 'account':
+        this.#account = answer.account;
+        log.info({ ip: this.#ip, user: answer.account.address }, 'logged in to submit');
+        return undefined;
+      case 'refused':
+        this.#failures += 1;
+        if (this.#failures >= limits.maxLogins) return reply(421, '4.7.0', 'too many wrong passwords');
+        return reply(535, '5.7.8', 'user name or password is wrong');
+      default:
+        log.warn({ ip: this.#ip, reason: answer.reason }, 'log-in could not be decided');
+        return reply(454, '4.7.0', 'logging in is not possible at the moment; try again');
+    }
+  }
+
+  /** MAIL FROM. The null reverse-path belongs to no user, so nobody may use it. */
+  mail(address: string, parameters: Parameters): Reply | undefined {
+    const account = this.#account;
+    if (account === undefined) return reply(530, '5.7.0', 'log in first');
+    const stranger = unknownKeyword(parameters, mailKeywords);
+    if (stranger !== undefined) return reply(555, '5.5.4', `the parameter ${stranger} is not known`);
+    if (!account.ownsAddress(address))
+      return reply(550, '5.7.1', `you may not send as ${address || 'the null sender'}`);
+    return undefined;
+  }
+
+  async rcpt(text: string, parameters: Parameters): Promise<Reply | undefined> {
+    const account = this.#account;
+    if (account === undefined) return reply(530, '5.7.0', 'log in first');
+    const stranger = unknownKeyword(parameters, rcptKeywords);
+    if (stranger !== undefined) return reply(555, '5.5.4', `the parameter ${stranger} is not known`);
+    const parsed = parseAddress(text);
+    if (parsed.kind === 'invalid') return reply(553, '5.1.3', `not an address: ${parsed.reason}`);
+    if (!account.ringDomains.includes(parsed.domain)) return undefined;
+    const lookup = await account.lookup(withoutTag(parsed.address));
+    switch (lookup.kind) {
+      case 'found':
+        return undefined;
+      case 'unknown':
+        return reply(451, '4.4.3', 'whether there is such a user could not be found out; try again');
+      default:
+        return reply(550, '5.1.1', `there is no user ${parsed.address}`);
+    }
+  }
+
+  /** The message as received. The reply comes after the ring has it. */
+  async data(message: Buffer, transaction: Transaction): Promise<Reply> {
+    const account = this.#account;
+    if (account === undefined) return reply(530, '5.7.0', 'log in first');
+    const { limits, hostname, now, newTraceId, trace } = this.#parts;
+    const id = newTraceId();
+    trace(id, {
+      what: 'submission',
+      user: account.address,
+      from: transaction.from,
+      to: transaction.to,
+      bytes: message.length,
+    });
+    const end = headerEnd(message);
+    const problem = (await wireProblem(message, limits)) ?? headerProblem(message, end, limits);
+    if (problem !== undefined) return this.#traced(id, problem);
+    const prepared = await prepare(message, end, {
+      sender: account.address,
+      hostname,
+      domain: domainOf(account.address),
+      protocol: transaction.utf8 ? 'UTF8SMTPSA' : 'ESMTPSA',
+      now: now(),
+      ownsAddress: (address) => account.ownsAddress(address),
+    });
+    if (prepared.kind === 'refused') return this.#traced(id, prepared.reply);
+    return this.#traced(id, await this.#submit(account, transaction, prepared.bytes, id));
+  }
+
+  async #submit(account: Account, transaction: Transaction, bytes: Buffer, id: string): Promise<Reply> {
+    try {
+      const { recipients } = await account.submit(envelopeOf(transaction), bytes, id);
+      const late = recipients.find(({ outcome }) => outcome.kind === 'try-later');
+      // Who was reached stays reached: the program's repetition has the same octets and doubles nothing.
+      if (late !== undefined) return reply(451, '4.3.0', `not yet possible for ${late.address}; try again (${id})`);
+      const nobody = recipients.filter(({ outcome }) => outcome.kind === 'no-such-user').map(({ address }) => address);
+      if (nobody.length > 0)
+        return reply(550, '5.1.1', `no such user: ${nobody.join(', ')}; sent to the others (${id})`);
+      return reply(250, '2.0.0', `Ok: queued as ${id}`);
+    } catch (fault) {
+      this.#parts.log.warn({ fault, user: account.address, trace: id }, 'a submitted message could not be stored');
+      return reply(451, '4.3.0', `the message could not be stored now; try again (${id})`);
+    }
+  }
+
+  #traced(id: string, answer: Reply): Reply {
+    this.#parts.trace(id, { what: 'submission-reply', reply: `${answer.code} ${answer.enhanced}`, text: answer.text });
+    return answer;
+  }
+}
+
+function unknownKeyword(parameters: Parameters, known: ReadonlySet<string>): string | undefined {
+  return Object.keys(parameters).find((keyword) => !known.has(keyword));
+}
+
+function envelopeOf({ from, to, ret, envid, dsn }: Transaction): SubmittedEnvelope {
+  return {
+    from,
+    to,
+    ...(ret === 'FULL' || ret === 'HDRS' ? { ret } : {}),
+    ...(envid === null ? {} : { envid }),
+    ...(dsn.size === 0 ? {} : { dsn }),
+  };
+}

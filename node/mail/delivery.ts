@@ -1,0 +1,94 @@
+import { parseAddress, withoutTag } from '../../policy/address.ts';
+import type { IdentityCertificate } from '../identity/certificate.ts';
+import type { Handled } from '../notify/local-recipient.ts';
+import type { Opened } from '../notify/sealed.ts';
+import { authorOf } from './author.ts';
+import { MailFault } from './fault.ts';
+import type { Folder } from './folder.ts';
+import { decodeLetter, type Letter, type MailLetter } from './letter.ts';
+import type { Mailbox } from './mailbox.ts';
+
+const refused = (rule: string): Handled => ({ verdict: 'refused', rule });
+
+function isOwn(address: string, certificate: IdentityCertificate): boolean {
+  const parsed = parseAddress(address);
+  return parsed.kind === 'address' && withoutTag(parsed.address) === withoutTag(certificate.address);
+}
+
+/**
+ * What a recipient's node does with a notification: into the inbox or junk, refused with the rule's name, or asked again later.
+ * Idempotent by the notification's id. Throws only for what is neither the sender's nor the ring's fault.
+ *
+ * A user speaks for himself alone: envelope sender and author of what he signs are his own address, or it is refused (his own node
+ * checks that too, but it is his). Gateways, lists and services carry what others wrote.
+ */
+export function deliverTo(mailbox: Mailbox): (opened: Opened) => Promise<Handled> {
+  return async (opened) => {
+    const letter = letterOf(opened.body);
+    if (letter === undefined) return refused('letter-malformed');
+    if (letter.kind === 'relay') return refused('not-a-gateway');
+    try {
+      const objection = opened.from.kind === 'user' ? await objectionTo(mailbox, letter, opened.from) : undefined;
+      if (objection !== undefined) return refused(objection);
+      await insert(await targetOf(mailbox, letter), letter, opened);
+      return { verdict: 'accepted' };
+    } catch (error) {
+      return answerTo(error);
+    }
+  };
+}
+
+function letterOf(body: Uint8Array): Letter | undefined {
+  try {
+    return decodeLetter(body);
+  } catch (error) {
+    if (error instanceof MailFault) return undefined;
+    throw error;
+  }
+}
+
+/** The rule that a user's letter breaks. */
+async function objectionTo(
+  mailbox: Mailbox,
+  { envelope, message }: MailLetter,
+  sender: IdentityCertificate,
+): Promise<string | undefined> {
+  // The null reverse-path is for automatic answers (RFC 3834 §3.3).
+  if (envelope.from !== '' && !isOwn(envelope.from, sender)) return 'envelope-sender-is-not-signer';
+  const author = authorOf(await mailbox.read(message));
+  if (author.kind === 'unclear') return 'author-unclear';
+  return isOwn(author.address, sender) ? undefined : 'author-is-not-signer';
+}
+
+async function targetOf(mailbox: Mailbox, { folder }: MailLetter): Promise<Folder> {
+  const junk = mailbox.folders().find(({ specialUse }) => specialUse === '\\Junk')?.name ?? 'Junk';
+  const name = folder === 'junk' ? junk : 'INBOX';
+  const found = await mailbox.folder(name);
+  if (found !== undefined) return found;
+  // The user removed it; what the gateway thinks is junk must not get into the inbox for that.
+  await mailbox.create(name);
+  const made = await mailbox.folder(name);
+  if (made === undefined) throw new MailFault('unavailable', `the folder ${name} could not be made`);
+  return made;
+}
+
+async function insert(folder: Folder, letter: MailLetter, { id, at }: Opened): Promise<void> {
+  const { message: ref, envelope, trace, provenance } = letter;
+  await folder.insertRef({ id, ref, internalDate: at, envelopeFrom: envelope.from, trace, provenance });
+}
+
+/** `missing` is asked again too: while nodes come and go, the proper holders may not have got their copies yet. */
+function answerTo(error: unknown): Handled {
+  if (!(error instanceof MailFault)) throw error;
+  switch (error.code) {
+    case 'damaged':
+    case 'too-large':
+      return refused('message-damaged');
+    case 'unavailable':
+    case 'missing':
+    case 'folder-gone':
+      return { later: error.message };
+    default:
+      throw error;
+  }
+}

@@ -1,0 +1,102 @@
+import { decode, encode } from '@ipld/dag-cbor';
+import { MailFault } from './fault.ts';
+import { FolderIndex } from './folder-index.ts';
+import { IndexEntry, packedSize } from './index-entry.ts';
+import { packedMessageRefBytes } from './message-ref.ts';
+
+// uid 4, modseq 6, internal date 6, number of its flag set 4, reference.
+const entryBytes = 20 + packedMessageRefBytes;
+// id 32, uid 4, time 6.
+const deliveryBytes = 42;
+
+/** The whole state of a folder as octets: the same state gives the same octets. Fixed layout, because a folder may have 100,000 entries. */
+export function encodeFolderIndex(index: FolderIndex): Uint8Array {
+  const sets = index.pool.sets().toSorted((a, b) => (a.flags.join(' ') < b.flags.join(' ') ? -1 : 1));
+  const numbers = new Map(sets.map((set, number) => [set, number]));
+  const entries = Buffer.alloc(index.length * entryBytes);
+  index.entries().forEach((entry, place) => {
+    let at = entries.writeUInt32BE(entry.uid, place * entryBytes);
+    at = entries.writeUIntBE(entry.modseq, at, 6);
+    at = entries.writeUIntBE(entry.internalDate, at, 6);
+    at = entries.writeUInt32BE(numbers.get(entry.set) ?? 0, at);
+    entry.packedRef.copy(entries, at);
+  });
+  const { seq, uidNext, uidValidity } = index;
+  const flagSets = sets.map(({ flags }) => flags);
+  return encode({ v: 1, seq, uidNext, uidValidity, sets: flagSets, entries, delivered: encodeDelivered(index) });
+}
+
+function encodeDelivered(index: FolderIndex): Uint8Array {
+  const bytes = Buffer.alloc(index.delivered.size * deliveryBytes);
+  let at = 0;
+  for (const [id, { uid, at: time }] of index.delivered) {
+    bytes.write(id, at, 32, 'latin1');
+    bytes.writeUInt32BE(uid, at + 32);
+    bytes.writeUIntBE(time, at + 36, 6);
+    at += deliveryBytes;
+  }
+  return bytes;
+}
+
+type Fields = {
+  readonly seq: number;
+  readonly uidNext: number;
+  readonly uidValidity: number;
+  readonly sets: readonly (readonly string[])[];
+  readonly entries: Uint8Array;
+  readonly delivered: Uint8Array;
+};
+
+function fieldsOf(bytes: Uint8Array): Fields {
+  let value: unknown;
+  try {
+    value = decode(bytes);
+  } catch (cause) {
+    throw new MailFault('damaged', 'a folder snapshot that does not parse', cause);
+  }
+  const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
+  const { entries, delivered, sets } = fields;
+  const numbers = [fields['seq'], fields['uidNext'], fields['uidValidity']].every(
+    (number) => Number.isSafeInteger(number) && Number(number) >= 0,
+  );
+  const shaped =
+    fields['v'] === 1 &&
+    numbers &&
+    Array.isArray(sets) &&
+    sets.every((set) => Array.isArray(set) && set.every((flag) => typeof flag === 'string')) &&
+    entries instanceof Uint8Array &&
+    entries.length % entryBytes === 0 &&
+    delivered instanceof Uint8Array &&
+    delivered.length % deliveryBytes === 0;
+  if (!shaped) throw new MailFault('damaged', 'a folder snapshot of another shape');
+  return fields as unknown as Fields;
+}
+
+/** Throws MailFault `damaged` for what {@link encodeFolderIndex} does not make. */
+export function decodeFolderIndex(bytes: Uint8Array): FolderIndex {
+  const fields = fieldsOf(bytes);
+  const index = new FolderIndex();
+  index.seq = fields.seq;
+  index.uidNext = fields.uidNext;
+  index.uidValidity = fields.uidValidity;
+  const entries = Buffer.from(fields.entries.buffer, fields.entries.byteOffset, fields.entries.byteLength);
+  for (let at = 0; at < entries.length; at += entryBytes) {
+    const flags = fields.sets[entries.readUInt32BE(at + 16)];
+    if (flags === undefined) throw new MailFault('damaged', 'a folder snapshot with unknown flags');
+    const packed = entries.toString('latin1', at + 20, at + entryBytes);
+    const size = packedSize(entries.subarray(at + 20, at + entryBytes));
+    const [uid, modseq] = [entries.readUInt32BE(at), entries.readUIntBE(at + 4, 6)];
+    const internalDate = entries.readUIntBE(at + 10, 6);
+    index.restore(new IndexEntry({ uid, modseq, internalDate, size, set: index.pool.take(flags), packed }));
+  }
+  restoreDelivered(index, fields.delivered);
+  return index;
+}
+
+function restoreDelivered(index: FolderIndex, delivered: Uint8Array): void {
+  const bytes = Buffer.from(delivered.buffer, delivered.byteOffset, delivered.byteLength);
+  for (let at = 0; at < bytes.length; at += deliveryBytes) {
+    const id = bytes.toString('latin1', at, at + 32);
+    index.delivered.set(id, { uid: bytes.readUInt32BE(at + 32), at: bytes.readUIntBE(at + 36, 6) });
+  }
+}

@@ -1,0 +1,88 @@
+import type { MessageRef } from './message-ref.ts';
+
+/** What the index knows of one message. Never changes: a change of flags makes a new entry. */
+export interface MessageEntry {
+  readonly uid: number;
+  /** System flags with their backslash, then keywords; never \Recent. */
+  readonly flags: readonly string[];
+  /** IMAP INTERNALDATE, ms since the epoch. */
+  readonly internalDate: number;
+  /** Octets of the message. */
+  readonly size: number;
+  readonly ref: MessageRef;
+  readonly modseq: number;
+  /** RFC 8474 EMAILID: the same for every copy of the same bytes. */
+  readonly emailId: string;
+}
+
+export type FolderChange = {
+  readonly kind: 'inserted' | 'expunged' | 'flags';
+  /** Ascending. */
+  readonly uids: readonly number[];
+};
+
+/** A delivery: what the recipient's node knows of a message that a notification named. */
+export interface Delivery {
+  /** The notification's id: a second delivery under it inserts nothing. */
+  readonly id: Uint8Array;
+  readonly ref: MessageRef;
+  readonly internalDate: number;
+  readonly flags?: readonly string[];
+  /** Kept with the insertion in the log (not in the index): envelope sender, trace id, the gateway's provenance. */
+  readonly envelopeFrom: string;
+  readonly trace: string;
+  readonly provenance?: Uint8Array | undefined;
+}
+
+/**
+ * One mail folder. Every change is in the ring (own disk and write quorum) before its promise resolves; changes made at once share heads.
+ * Throws MailFault: `unavailable` (nothing was changed), `folder-gone`, `bad-flag`.
+ */
+export interface Folder {
+  /** The name it has now (it may be renamed under an open session). */
+  readonly name: string;
+  readonly uidValidity: number;
+  readonly uidNext: number;
+  /** RFC 7162: at least that of every entry; 1 or more. */
+  readonly highestModseq: number;
+  /** Messages without \Seen. */
+  readonly unseen: number;
+  /** Ascending by uid. The array given never changes; the next change gives another. */
+  entries(): readonly MessageEntry[];
+  entry(uid: number): MessageEntry | undefined;
+  /** Keywords in use in this folder, as first written. At most 64 can be in use. */
+  keywords(): readonly string[];
+  append(
+    bytes: Uint8Array,
+    options: { readonly flags: readonly string[]; readonly internalDate: number },
+  ): Promise<{ uid: number }>;
+  /** A message made on this node about the event `id` (32 octets): inserted once, as a delivery is. */
+  appendOnce(bytes: Uint8Array, options: { readonly id: Uint8Array; readonly internalDate: number }): Promise<void>;
+  /** Idempotent by the notification's id, over restarts and rebuilds too; `uid` is undefined when the known one has gone since. */
+  insertRef(delivery: Delivery): Promise<{ readonly kind: 'inserted' | 'known'; readonly uid: number | undefined }>;
+  /** Gives the entries of all `uids` that exist, changed or not, ascending. */
+  setFlags(
+    uids: readonly number[],
+    mode: 'set' | 'add' | 'remove',
+    flags: readonly string[],
+  ): Promise<readonly MessageEntry[]>;
+  /** Removes exactly these messages, whatever their flags; gives the uids that were there. */
+  expunge(uids: readonly number[]): Promise<readonly number[]>;
+  /** The copies share the blocks. `from[i]` became `to[i]`; uids that are not there are left out. */
+  copyTo(
+    target: Folder,
+    uids: readonly number[],
+  ): Promise<{ readonly from: readonly number[]; readonly to: readonly number[] }>;
+  /** Copies first, so that a crash between leaves both and never none. */
+  moveTo(
+    target: Folder,
+    uids: readonly number[],
+  ): Promise<{ readonly from: readonly number[]; readonly to: readonly number[] }>;
+  /**
+   * The message, byte for byte. Where blocks are gone for good, a message that says so instead (DESIGN §9).
+   * Throws MailFault `unavailable` when they may come back, `no-such-message` for an unknown uid.
+   */
+  bytes(uid: number): Promise<Uint8Array>;
+  /** Called after the change is durable, in order. Returns how to stop it. */
+  onChange(listener: (change: FolderChange) => void): () => void;
+}

@@ -1,0 +1,260 @@
+import type { Log as PostLog } from '../log/log.ts';
+import { asMailFault, MailFault } from './fault.ts';
+import { canonicalFlags, changedFlags, type FlagMode } from './flags.ts';
+import type { Delivery, Folder, FolderChange, MessageEntry } from './folder.ts';
+import { FolderIndex, type FolderOutcome } from './folder-index.ts';
+import { encodeFolderRecord } from './folder-record.ts';
+import { decodeFolderIndex, encodeFolderIndex } from './folder-snapshot.ts';
+import type { IndexEntry } from './index-entry.ts';
+import { LogWriter } from './log-writer.ts';
+import type { Clock, Log } from './mail-post.ts';
+import { encodeMessageRef, type MessageRef } from './message-ref.ts';
+import type { MessageVault } from './message-vault.ts';
+import type { StateForm, StateKeeper } from './state-keeper.ts';
+import { splitRanges, toRanges, type UidRanges } from './uid-ranges.ts';
+
+export const folderForm: StateForm<FolderIndex> = {
+  fresh: () => new FolderIndex(),
+  encode: encodeFolderIndex,
+  decode: decodeFolderIndex,
+  weight: (index) => index.length,
+};
+
+// About 5 KiB: a record has to fit into a log's head beside others.
+const maxRangesPerRecord = 500;
+// 2^32 - 1 (RFC 3501 §9 nz-number); a folder that has given them all takes no more.
+const maxUid = 0xffff_fffe;
+
+type Options = {
+  readonly keeper: StateKeeper<FolderIndex>;
+  readonly log: PostLog;
+  readonly name: () => string;
+  readonly vault: MessageVault;
+  readonly now: Clock;
+  readonly events: Log;
+};
+
+type Insertion = {
+  readonly ref: MessageRef;
+  readonly flags: readonly string[];
+  readonly internalDate: number;
+  readonly delivery?: Delivery;
+};
+
+function only(outcomes: readonly FolderOutcome[], kind: 'flags' | 'expunged'): readonly number[] {
+  return outcomes.flatMap((outcome) => (outcome.kind === kind ? outcome.uids : []));
+}
+
+/** A folder over its log: records are written by one writer, the index follows them (DESIGN §9). */
+export class LogFolder implements Folder {
+  readonly #options: Options;
+  readonly #index: FolderIndex;
+  readonly #writer: LogWriter<FolderOutcome>;
+  readonly #listeners = new Set<(change: FolderChange) => void>();
+  #planned = { seq: -1, uids: 0 };
+
+  constructor(options: Options) {
+    this.#options = options;
+    this.#index = options.keeper.state;
+    this.#writer = new LogWriter(options.log, this.#index, (outcomes) => {
+      this.#tell(outcomes);
+      options.keeper.changed();
+    });
+  }
+
+  get name(): string {
+    return this.#options.name();
+  }
+
+  get uidValidity(): number {
+    return this.#index.uidValidity;
+  }
+
+  get uidNext(): number {
+    return this.#index.uidNext;
+  }
+
+  get highestModseq(): number {
+    return this.#index.highestModseq;
+  }
+
+  get unseen(): number {
+    return this.#index.pool.unseen;
+  }
+
+  entries(): readonly MessageEntry[] {
+    return this.#index.entries();
+  }
+
+  entry(uid: number): MessageEntry | undefined {
+    return this.#index.entry(uid);
+  }
+
+  keywords(): readonly string[] {
+    return this.#index.pool.keywords();
+  }
+
+  async append(
+    bytes: Uint8Array,
+    options: { readonly flags: readonly string[]; readonly internalDate: number },
+  ): Promise<{ uid: number }> {
+    // Before the message is stored: a wrong flag costs nothing then.
+    canonicalFlags(options.flags, this.#index.pool);
+    const ref = await this.#options.vault.store(bytes);
+    const [uid] = await this.#insert([{ ref, ...options }]);
+    return { uid: uid?.uid ?? 0 };
+  }
+
+  async appendOnce(
+    bytes: Uint8Array,
+    { id, internalDate }: { readonly id: Uint8Array; readonly internalDate: number },
+  ): Promise<void> {
+    const ref = await this.#options.vault.store(bytes);
+    await this.insertRef({ id, ref, internalDate, envelopeFrom: '', trace: '' });
+  }
+
+  async insertRef(delivery: Delivery): Promise<{ kind: 'inserted' | 'known'; uid: number | undefined }> {
+    if (delivery.id.length !== 32) throw new MailFault('damaged', 'a notification id has 32 octets');
+    const { ref, internalDate, flags = [] } = delivery;
+    const [outcome] = await this.#insert([{ ref, flags, internalDate, delivery }]);
+    const uid = outcome?.uid ?? 0;
+    return { kind: outcome?.kind ?? 'known', uid: this.#index.entry(uid) === undefined ? undefined : uid };
+  }
+
+  async setFlags(uids: readonly number[], mode: FlagMode, flags: readonly string[]): Promise<readonly MessageEntry[]> {
+    return this.#writer.write({
+      plan: (earlier) => {
+        const canonical = canonicalFlags(flags, this.#index.pool);
+        const entries = this.#index.existing(uids);
+        // What changes nothing is not written; with changes before it in the same head nobody can say, so it is.
+        const idle = earlier === 0 && !entries.some(({ set }) => differs(set.flags, mode, canonical));
+        return idle
+          ? []
+          : this.#perRange(entries, (ranges) => ({ kind: 'flags', mode, flags: canonical, uids: ranges }));
+      },
+      answer: () => this.#index.existing(uids),
+    });
+  }
+
+  async expunge(uids: readonly number[]): Promise<readonly number[]> {
+    return this.#writer.write({
+      plan: () => this.#perRange(this.#index.existing(uids), (ranges) => ({ kind: 'expunge', uids: ranges })),
+      answer: (outcomes) => only(outcomes, 'expunged'),
+    });
+  }
+
+  async copyTo(target: Folder, uids: readonly number[]): Promise<{ from: readonly number[]; to: readonly number[] }> {
+    if (!(target instanceof LogFolder)) throw new TypeError('a copy goes to a folder of the same mailbox');
+    const entries = this.#index.existing(uids);
+    const insertions = entries.map(({ ref, flags, internalDate }) => ({ ref, flags, internalDate }));
+    const copied = await target.#insert(insertions);
+    return { from: entries.map(({ uid }) => uid), to: copied.map(({ uid }) => uid) };
+  }
+
+  async moveTo(target: Folder, uids: readonly number[]): Promise<{ from: readonly number[]; to: readonly number[] }> {
+    const copied = await this.copyTo(target, uids);
+    await this.expunge(copied.from);
+    return copied;
+  }
+
+  async bytes(uid: number): Promise<Uint8Array> {
+    const entry = this.#index.entry(uid);
+    if (entry === undefined) throw new MailFault('no-such-message', `no message ${uid} in ${this.name}`);
+    return this.#options.vault.fetch(entry.ref);
+  }
+
+  onChange(listener: (change: FolderChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Finishes what is under way, keeps the index for the next start, and takes no more changes. */
+  async close(reason: string): Promise<void> {
+    await this.#writer.end(new MailFault('folder-gone', reason));
+    await this.#options.keeper.close();
+    this.#listeners.clear();
+    await this.#options.log.close();
+  }
+
+  async #insert(insertions: readonly Insertion[]): Promise<readonly { kind: 'inserted' | 'known'; uid: number }[]> {
+    return this.#writer.write({
+      plan: () => {
+        const known = insertions.length === 1 ? this.#knownDelivery(insertions[0]) : undefined;
+        return known === undefined ? insertions.map((insertion) => this.#record(insertion)) : [];
+      },
+      answer: (outcomes) => {
+        const known = outcomes.length === 0 ? this.#knownDelivery(insertions[0]) : undefined;
+        if (known !== undefined) return [{ kind: 'known' as const, uid: known }];
+        return outcomes.flatMap((outcome) =>
+          outcome.kind === 'inserted' || outcome.kind === 'known' ? [outcome] : [],
+        );
+      },
+    });
+  }
+
+  #knownDelivery(insertion: Insertion | undefined): number | undefined {
+    const id = insertion?.delivery?.id;
+    return id === undefined ? undefined : this.#index.knownDelivery(id)?.uid;
+  }
+
+  #record({ ref, flags, internalDate, delivery }: Insertion): Uint8Array {
+    const uid = this.#nextUid();
+    if (uid > maxUid) throw new MailFault('too-large', 'the folder has given out all its uids');
+    const { now } = this.#options;
+    return encodeFolderRecord({
+      kind: 'insert',
+      uid,
+      flags: canonicalFlags(flags, this.#index.pool),
+      internalDate: Math.max(0, Math.trunc(internalDate)),
+      ref: encodeMessageRef(ref),
+      at: now(),
+      delivery,
+    });
+  }
+
+  /** The uid after those that were planned for the same head (one whose head failed is not given again either). */
+  #nextUid(): number {
+    if (this.#planned.seq !== this.#index.seq) this.#planned = { seq: this.#index.seq, uids: 0 };
+    this.#planned.uids += 1;
+    return this.#index.uidNext + this.#planned.uids - 1;
+  }
+
+  #perRange(
+    entries: readonly IndexEntry[],
+    record: (ranges: UidRanges) => Parameters<typeof encodeFolderRecord>[0],
+  ): readonly Uint8Array[] {
+    const ranges = toRanges(entries.map(({ uid }) => uid));
+    return splitRanges(ranges, maxRangesPerRecord).map((piece) => encodeFolderRecord(record(piece)));
+  }
+
+  #tell(outcomes: readonly FolderOutcome[]): void {
+    for (const change of changesOf(outcomes)) {
+      for (const listener of this.#listeners) {
+        try {
+          listener(change);
+        } catch (error) {
+          this.#options.events.error({ folder: this.name, err: asMailFault(error, 'listener') }, 'a listener failed');
+        }
+      }
+    }
+  }
+}
+
+function differs(current: readonly string[], mode: FlagMode, flags: readonly string[]): boolean {
+  const next = changedFlags(current, mode, flags);
+  return next.length !== current.length || next.some((flag, i) => flag !== current[i]);
+}
+
+/** Outcomes as changes, neighbours of one kind in one. */
+function changesOf(outcomes: readonly FolderOutcome[]): readonly FolderChange[] {
+  const changes: { kind: FolderChange['kind']; uids: Set<number> }[] = [];
+  for (const outcome of outcomes) {
+    if (outcome.kind === 'none' || outcome.kind === 'known') continue;
+    const uids = outcome.kind === 'inserted' ? [outcome.uid] : outcome.uids;
+    if (uids.length === 0) continue;
+    const last = changes.at(-1);
+    if (last?.kind === outcome.kind) for (const uid of uids) last.uids.add(uid);
+    else changes.push({ kind: outcome.kind, uids: new Set(uids) });
+  }
+  return changes.map(({ kind, uids }) => ({ kind, uids: [...uids].sort((a, b) => a - b) }));
+}

@@ -1,0 +1,32 @@
+import type { Address } from '../../policy/address.ts';
+import type { IdentityCertificate } from '../identity/certificate.ts';
+import type { IdentityKeys } from '../identity/keys.ts';
+import type { Log as PostLog } from '../log/log.ts';
+import type { OpenLogOptions } from '../post/post.ts';
+import type { BlockSink, BlockSource } from '../store/content.ts';
+
+export type Clock = () => number;
+
+/** Where events go; pino's shape. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+/** What a mailbox needs of a POST node. */
+export interface MailPost {
+  readonly store: BlockSink & BlockSource;
+  openLog(options: OpenLogOptions): Promise<PostLog>;
+}
+
+/** Somebody whose mail lives on this node. */
+export interface MailUser {
+  readonly address: Address;
+  readonly certificate: IdentityCertificate;
+  readonly keys: IdentityKeys;
+}
+
+/** DESIGN §6: how long blocks are kept without being asked for again. */
+export const leaseMs = 28 * 86_400_000;

@@ -1,0 +1,87 @@
+import path from 'node:path';
+import type { Address } from '../../policy/address.ts';
+import { deriveKey } from '../identity/derive.ts';
+import type { Log as PostLog } from '../log/log.ts';
+import { asMailFault } from './fault.ts';
+import { FolderShelf } from './folder-shelf.ts';
+import { IndexCache } from './index-cache.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import type { Clock, Log, MailPost, MailUser } from './mail-post.ts';
+import type { Mailbox } from './mailbox.ts';
+import { decodeMailboxIndex, encodeMailboxIndex, MailboxIndex } from './mailbox-index.ts';
+import { sha256 } from './manifest.ts';
+import type { MessageRef } from './message-ref.ts';
+import { MessageVault } from './message-vault.ts';
+import { RingMailbox } from './ring-mailbox.ts';
+import { type StateForm, StateKeeper } from './state-keeper.ts';
+
+export interface MailboxOptions {
+  readonly post: MailPost;
+  readonly user: MailUser;
+  /** Where the index is kept, under a name of this mailbox's own; may be deleted while the mailbox is closed. */
+  readonly dir: string;
+  /** Only for a user who never had a mailbox: a root log that cannot be found is never silently made anew. */
+  readonly create: boolean;
+  readonly now: Clock;
+  readonly log: Log;
+}
+
+const rootForm: StateForm<MailboxIndex> = {
+  fresh: () => new MailboxIndex(),
+  encode: encodeMailboxIndex,
+  decode: decodeMailboxIndex,
+  weight: (index) => index.folders.size,
+};
+
+// An address may hold characters that a file name may not.
+function indexName(address: Address): string {
+  return `index-${Buffer.from(sha256(Buffer.from(address)))
+    .toString('hex')
+    .slice(0, 32)}`;
+}
+
+/**
+ * Opens a user's mailbox: the folder list at once, each folder when it is asked for. Throws MailFault `missing` (the ring answers that there
+ * is none), `unavailable` (too little of the ring answers to be sure), `damaged`.
+ */
+export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
+  const { post, user, dir, create, now, log: events } = options;
+  const master = user.keys.export();
+  const secret = deriveKey(master, 'mail/mailbox');
+  const openLog = async (name: string, fresh: boolean): Promise<PostLog> =>
+    post.openLog({
+      signing: user.keys.signing,
+      secret: deriveKey(secret, 'mail/log', Buffer.from(name)),
+      name,
+      owner: user.address,
+      create: fresh,
+    });
+  const cache = await IndexCache.open(path.join(dir, indexName(user.address)));
+  let mailbox: RingMailbox | undefined;
+  const refs = (): AsyncIterable<MessageRef> => (mailbox === undefined ? noRefs() : refsIn(mailbox));
+  const leases = new LeaseKeeper({ store: post.store, cache, address: user.address, refs, now, log: events });
+  const release = async (): Promise<void> => cache.close();
+  try {
+    const log = await openLog('mailbox', create);
+    const keeper = await StateKeeper.open({ name: 'mailbox', log, cache, form: rootForm, events });
+    const vault = new MessageVault({ post, address: user.address, secret, now, log: events });
+    const shelf = new FolderShelf({ openLog, cache, vault, now, events });
+    mailbox = new RingMailbox({ address: user.address, keeper, log, shelf, vault, now, events, leases, release });
+    await mailbox.makeDefaults();
+    leases.start();
+    return mailbox;
+  } catch (error) {
+    await (mailbox === undefined ? release() : mailbox.close());
+    throw asMailFault(error, `the mailbox of ${user.address} could not be opened`);
+  }
+}
+
+async function* noRefs(): AsyncIterable<MessageRef> {}
+
+/** All messages of a mailbox, folder by folder. */
+async function* refsIn(mailbox: Mailbox): AsyncIterable<MessageRef> {
+  for (const { name } of mailbox.folders()) {
+    const folder = await mailbox.folder(name);
+    for (const entry of folder?.entries() ?? []) yield entry.ref;
+  }
+}

@@ -1,0 +1,90 @@
+import type { Notify, TraceEvent } from '../notify/notify.ts';
+import type { Receipt } from '../notify/receipt.ts';
+import { MailFault } from './fault.ts';
+import type { Clock, Log } from './mail-post.ts';
+import type { Mailbox } from './mailbox.ts';
+import { sha256 } from './manifest.ts';
+import { buildNotice, type NoticeRecipient } from './notice.ts';
+import type { SentBook, SentNote } from './sent-book.ts';
+
+export interface ReturnsOptions {
+  readonly notify: Pick<Notify, 'onReceipt' | 'watch'>;
+  readonly book: Pick<SentBook, 'find' | 'settle' | 'outstanding'>;
+  /** Puts a notice into the user's own inbox; the same id again is the same notice. */
+  readonly deliver: (notice: Uint8Array, id: Uint8Array) => Promise<void>;
+  readonly reportingMta: string;
+  /** Takes how each notification was answered, under the trace id of its message. */
+  readonly trace?: ((id: string, event: TraceEvent) => void) | undefined;
+  readonly now: Clock;
+  readonly log: Log;
+}
+
+/**
+ * Tells a user how his messages ended: a refusal and an expiry become notices in his own inbox (DESIGN §8.5), made on his own node, so that nobody else has
+ * to be believed. A notice that cannot be kept now is made again at the next start. Returns how to stop it.
+ */
+export async function followReturns(options: ReturnsOptions): Promise<() => Promise<void>> {
+  const { notify, book, log } = options;
+  let last: Promise<void> = Promise.resolve();
+  const take = (receipt: Receipt): void => {
+    last = last
+      .then(async () => settle(options, receipt))
+      .catch((error: unknown) => log.warn({ err: error }, 'how a message ended could not be told yet'));
+  };
+  const forget = notify.onReceipt(take);
+  const awaited = book.outstanding().map(({ id, note }) => ({ id, recipient: note.to }));
+  for (const receipt of await notify.watch(awaited)) take(receipt);
+  return async () => {
+    forget();
+    await last;
+  };
+}
+
+async function settle({ book, deliver, reportingMta, trace, now }: ReturnsOptions, receipt: Receipt): Promise<void> {
+  const note = book.find(receipt.id);
+  // Another user's, or told already.
+  if (note === undefined) return;
+  // RFC 3464 §2: never a notice about a message with the null reverse-path.
+  if (receipt.verdict !== 'accepted' && note.sender !== '') {
+    const { sender, envid, header, at, traceId } = note;
+    const recipients = note.recipients.map((address) => failed(address, receipt, note));
+    const facts = { reportingMta, sender, recipients, originalHeader: header, envid, arrivedAt: at, traceId };
+    // By the receipt's time, so that a notice made twice is the same octets.
+    await deliver(buildNotice({ ...facts, now: receipt.at || now() }), sha256(Buffer.concat([noticeTag, receipt.id])));
+  }
+  await book.settle(receipt.id);
+  const { verdict, rule } = receipt;
+  trace?.(note.traceId, { what: 'receipt', recipient: note.to, verdict, ...(rule === undefined ? {} : { rule }) });
+}
+
+const noticeTag = Buffer.from('epost/notice\0');
+
+function failed(address: string, { verdict, rule }: Receipt, note: SentNote): NoticeRecipient {
+  const inRing = note.recipients.length === 1 && note.to === address.toLowerCase();
+  const who = inRing ? 'The recipient' : `${note.to}, which takes your mail onward,`;
+  if (verdict === 'refused')
+    return {
+      address,
+      action: 'failed',
+      // RFC 3463 §3.8: delivery not authorized.
+      status: '5.7.1',
+      diagnostic: `x-epost; refused by rule ${rule ?? 'unnamed'}`,
+      text: `${who} refused it (rule: ${rule ?? 'not named'}). If you think that is wrong, ask your postmaster.`,
+    };
+  return {
+    address,
+    action: 'failed',
+    // RFC 3463 §3.5: delivery time expired.
+    status: '5.4.7',
+    text: `${who} could not be reached for two weeks. The message is given up; send it again if it still matters.`,
+  };
+}
+
+/** How a mailbox takes a notice: stored, then inserted once under that id. */
+export function intoInbox(mailbox: Mailbox, now: Clock): (notice: Uint8Array, id: Uint8Array) => Promise<void> {
+  return async (notice, id) => {
+    const inbox = await mailbox.folder('INBOX');
+    if (inbox === undefined) throw new MailFault('folder-gone', 'there is no INBOX');
+    await inbox.appendOnce(notice, { id, internalDate: now() });
+  };
+}

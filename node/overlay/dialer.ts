@@ -1,0 +1,147 @@
+import type { Log } from './overlay.ts';
+
+export interface DialerParts {
+  readonly selfId: string;
+  /** Resolves when the peer is connected and admitted, rejects when that failed. */
+  readonly dial: (peerId: string, addresses: readonly string[], signal: AbortSignal) => Promise<void>;
+  readonly isUp: (peerId: string) => boolean;
+  readonly random: () => number;
+  readonly log: Log;
+}
+
+type Target = {
+  readonly peerId: string;
+  addresses: readonly string[];
+  failures: number;
+  timer: NodeJS.Timeout | undefined;
+  attempt: Promise<boolean> | undefined;
+};
+
+// Lost nodes are redialled for ever (DESIGN §6), soon at first and then often enough that two halves find each other in a minute.
+const firstDelayMs = 1_000;
+const lastDelayMs = 60_000;
+// When two learn of each other at once, the greater peer id leaves the other this much time, so that one connection is made, not two.
+const courtesyMs = 400;
+// Dials to dead addresses hang until their time-out; more at once would starve the live ones.
+const maxDials = 32;
+const busyDelayMs = 100;
+const dialTimeoutMs = 8_000;
+// A full mesh up to this size; beyond it members are dialled when something is asked of them.
+const maxKept = 500;
+
+/** How long to wait after the nth failure in a row: doubling from 1 s to 60 s, with jitter of a quarter to either side. */
+export function redialDelay(failures: number, random: () => number): number {
+  const plain = Math.min(lastDelayMs, firstDelayMs * 2 ** Math.max(0, failures - 1));
+  return Math.round(plain * (0.75 + random() / 2));
+}
+
+/** Keeps trying to be connected to everyone it was told of. */
+export class Dialer {
+  readonly #parts: DialerParts;
+  readonly #targets = new Map<string, Target>();
+  readonly #stop = new AbortController();
+  #dialling = 0;
+
+  constructor(parts: DialerParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * A peer to be connected to, or new addresses of one: tried soon, whatever was tried before. `alone`: the peer cannot
+   * know of us, so there is no sense in leaving it the first move.
+   */
+  want(peerId: string, addresses: readonly string[], alone = false): void {
+    if (peerId === this.#parts.selfId || this.#stop.signal.aborted) return;
+    const target = this.#targets.get(peerId);
+    if (target === undefined) {
+      if (this.#targets.size >= maxKept) return;
+      const fresh: Target = { peerId, addresses, failures: 0, timer: undefined, attempt: undefined };
+      this.#targets.set(peerId, fresh);
+      this.#schedule(fresh, alone ? 0 : this.#soon(peerId));
+      return;
+    }
+    target.addresses = addresses;
+    target.failures = 0;
+    if (target.attempt === undefined) this.#schedule(target, this.#soon(peerId));
+  }
+
+  /** The last connection to this peer ended. */
+  lost(peerId: string): void {
+    const target = this.#targets.get(peerId);
+    if (target === undefined || target.attempt !== undefined) return;
+    target.failures = 0;
+    this.#schedule(target, this.#soon(peerId));
+  }
+
+  forget(peerId: string): void {
+    clearTimeout(this.#targets.get(peerId)?.timer);
+    this.#targets.delete(peerId);
+  }
+
+  /**
+   * Whether the peer is up, after the attempt that is under way or one that is made now. A peer whose last attempt
+   * failed and whose next is not due is not tried again: false at once.
+   */
+  async reach(peerId: string, addresses: readonly string[]): Promise<boolean> {
+    if (this.#parts.isUp(peerId)) return true;
+    const target = this.#targets.get(peerId);
+    if (target?.attempt !== undefined) return target.attempt;
+    if (this.#stop.signal.aborted || (target?.failures ?? 0) > 0) return false;
+    return this.#try(target ?? { peerId, addresses, failures: 0, timer: undefined, attempt: undefined });
+  }
+
+  stop(): void {
+    this.#stop.abort(new Error('the overlay stops'));
+    for (const { timer } of this.#targets.values()) clearTimeout(timer);
+    this.#targets.clear();
+  }
+
+  #soon(peerId: string): number {
+    const courtesy = this.#parts.selfId < peerId ? 0 : courtesyMs;
+    return Math.round(courtesy + this.#parts.random() * 50);
+  }
+
+  #schedule(target: Target, delayMs: number): void {
+    clearTimeout(target.timer);
+    if (this.#stop.signal.aborted || this.#targets.get(target.peerId) !== target) return;
+    target.timer = setTimeout(() => {
+      this.#due(target).catch((error: unknown) =>
+        this.#parts.log.error({ err: error, peer: target.peerId }, 'dialling failed'),
+      );
+    }, delayMs);
+  }
+
+  async #due(target: Target): Promise<void> {
+    if (this.#parts.isUp(target.peerId) || target.attempt !== undefined) return;
+    if (this.#dialling >= maxDials) this.#schedule(target, busyDelayMs);
+    else await this.#try(target);
+  }
+
+  #try(target: Target): Promise<boolean> {
+    clearTimeout(target.timer);
+    target.attempt = this.#dial(target).finally(() => {
+      target.attempt = undefined;
+      if (!this.#parts.isUp(target.peerId)) this.#schedule(target, redialDelay(target.failures, this.#parts.random));
+    });
+    return target.attempt;
+  }
+
+  async #dial(target: Target): Promise<boolean> {
+    this.#dialling += 1;
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(dialTimeoutMs)]);
+      await this.#parts.dial(target.peerId, target.addresses, signal);
+      target.failures = 0;
+      return true;
+    } catch (error) {
+      target.failures += 1;
+      this.#parts.log.debug(
+        { err: error, peer: target.peerId, failures: target.failures },
+        'a peer could not be reached',
+      );
+      return false;
+    } finally {
+      this.#dialling -= 1;
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import { type Identify, identify } from '@libp2p/identify';
+import type { Libp2p, ServiceMap } from '@libp2p/interface';
+import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht';
+import { noise } from '@libp2p/noise';
+import { type Ping, ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { createLibp2p } from 'libp2p';
+import { signingKeyFromSeed } from '../identity/keys.ts';
+import type { Gate } from './gate.ts';
+
+interface HostServices extends ServiceMap {
+  readonly identify: Identify;
+  readonly ping: Ping;
+  readonly dht: KadDHT;
+}
+export type Host = Libp2p<HostServices>;
+
+export interface HostOptions {
+  readonly ringName: string;
+  readonly seed: Uint8Array;
+  readonly listen: readonly string[];
+  readonly announce: readonly string[];
+  readonly gate: Gate;
+}
+
+// More connections than a full mesh of this many nodes needs are strangers or a mistake.
+const maxConnections = 1_000;
+// Nodes behind one NAT or on one machine start together; beyond this in a second from one address it is a flood.
+const connectionsPerSecond = 100;
+const maxPendingConnections = 128;
+// Admission, requests, pings, lookups: a few dozen streams per connection are in use at most.
+const maxStreamsPerConnection = 128;
+const dialTimeoutMs = 5_000;
+
+/** The protocols of a ring; those of two rings never meet. */
+export function protocolsOf(ringName: string) {
+  const prefix = `epost/${ringName}`;
+  return { prefix, admission: `/${prefix}/admit/1`, request: `/${prefix}/request/1`, kad: `/${prefix}/kad/1` } as const;
+}
+
+/** A libp2p host of the ring, not started: TCP, Noise, Yamux, and identify, ping and kad-dht under the ring's name, behind the gate. */
+export function createHost({ ringName, seed, listen, announce, gate }: HostOptions): Promise<Host> {
+  const { prefix, kad } = protocolsOf(ringName);
+  const makeIdentify = identify({ protocolPrefix: prefix, runOnConnectionOpen: false });
+  const makePing = ping({ protocolPrefix: prefix });
+  const makeDht = kadDHT({
+    protocol: kad,
+    clientMode: false,
+    peerInfoMapper: passthroughMapper,
+    // Measured: 3 to 8 times cheaper lookups than the defaults, and they still find the true closest.
+    alpha: 3,
+    disjointPaths: 1,
+    kBucketSize: 8,
+  });
+  return createLibp2p<HostServices>({
+    start: false,
+    nodeInfo: { name: 'epost', version: '1', userAgent: 'epost' },
+    privateKey: privateKeyFromRaw(Buffer.concat([seed, signingKeyFromSeed(seed).public])),
+    addresses: { listen: [...listen], announce: [...announce] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux({ maxInboundStreams: maxStreamsPerConnection })],
+    connectionManager: {
+      maxConnections,
+      inboundConnectionThreshold: connectionsPerSecond,
+      maxIncomingPendingConnections: maxPendingConnections,
+      dialTimeout: dialTimeoutMs,
+      // We redial ourselves, for ever and only members.
+      reconnectRetries: 0,
+    },
+    connectionMonitor: { protocolPrefix: prefix },
+    services: {
+      identify: (components) => makeIdentify(gate.guarded(components)),
+      // libp2p pings every connection by its own clock, admitted or not.
+      ping: (components) => makePing(gate.guarded(components, true)),
+      dht: (components) => makeDht(gate.guarded(components)),
+    },
+  });
+}

@@ -1,0 +1,334 @@
+import type { Connection } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
+import { signingKeyFromSeed } from '../identity/keys.ts';
+import { RevocationState } from '../identity/revocation.ts';
+import type { RingDescriptor } from '../identity/ring.ts';
+import { Admission } from './admission.ts';
+import { bootstrapByPeer } from './bootstrap.ts';
+import { beforeDeadline } from './deadline.ts';
+import { Dialer } from './dialer.ts';
+import { Gate } from './gate.ts';
+import { Gossip } from './gossip.ts';
+import { checkBody, Handlers } from './handlers.ts';
+import { createHost, type Host, protocolsOf } from './host.ts';
+import { type Entry, MemberTable } from './member-table.ts';
+import { Membership } from './membership.ts';
+import { MembershipListeners } from './membership-listeners.ts';
+import type { OverlayOptions } from './options.ts';
+import {
+  type Log,
+  type Member,
+  type MembershipChange,
+  type Overlay,
+  OverlayFault,
+  type RequestHandler,
+  type RequestOptions,
+} from './overlay.ts';
+import { OwnRecord } from './own-record.ts';
+import { PeerLine } from './peer-line.ts';
+import { serveRequests } from './request-server.ts';
+import { type Remembered, TableFile } from './table-file.ts';
+
+// Certificates expire and addresses change without an event.
+const housekeepingMs = 10_000;
+// Streams for requests of one peer: its two kept ones on each of a few connections, and what is being replaced.
+const maxRequestStreams = 8;
+
+/** The overlay over libp2p. Made by {@link startOverlay}; every part is behind one promise of its own and wired together here. */
+export class RingOverlay implements Overlay {
+  readonly ring: RingDescriptor;
+  readonly #log: Log;
+  readonly #own: OwnRecord;
+  readonly #gate: Gate;
+  readonly #host: Host;
+  readonly #handlers = new Handlers();
+  readonly #listeners: MembershipListeners;
+  readonly #membership: Membership;
+  readonly #admission: Admission;
+  readonly #dialer: Dialer;
+  readonly #gossip: Gossip;
+  readonly #file: TableFile;
+  readonly #bootstrap: ReadonlyMap<string, readonly string[]>;
+  readonly #protocols: ReturnType<typeof protocolsOf>;
+  readonly #lines = new Map<string, PeerLine>();
+  readonly #meetings = new Set<Promise<void>>();
+  #housekeeping: NodeJS.Timeout | undefined;
+  #self: Member;
+  #stopped = false;
+
+  private constructor(options: OverlayOptions, gate: Gate, host: Host, remembered: Remembered) {
+    const { ring, certificate, log, now } = options;
+    this.ring = ring;
+    this.#log = log;
+    this.#own = new OwnRecord(ring.name, certificate, signingKeyFromSeed(options.peerSeed), now);
+    this.#gate = gate;
+    this.#host = host;
+    const { peerId, peerKey, owner } = certificate;
+    this.#self = { peerId, peerKey, owner, addresses: [], certificate };
+    this.#listeners = new MembershipListeners(log);
+    const revocations = new RevocationState(ring, remembered.revocations);
+    if (options.revocations !== undefined) revocations.offer(options.revocations);
+    this.#membership = new Membership({
+      table: new MemberTable(ring, revocations, now),
+      revocations,
+      selfId: peerId,
+      listeners: this.#listeners,
+      log,
+      hooks: {
+        news: (entry) => this.#onNews(entry),
+        gone: (member) => this.#onGone(member),
+        newerList: () => this.#onNewerList(),
+      },
+    });
+    this.#file = new TableFile(options.dir, () => this.#toRemember(), log);
+    this.#protocols = protocolsOf(ring.name);
+    this.#bootstrap = bootstrapByPeer(options.bootstrap, peerId);
+    this.#admission = new Admission({
+      gate,
+      membership: this.#membership,
+      protocol: this.#protocols.admission,
+      ownProof: () => this.#own.proof,
+      admitted: (connection, peer) => this.#onAdmitted(connection, peer),
+      forget: (connection) => this.#forgetStranger(connection),
+      log,
+    });
+    const random = options.random ?? Math.random;
+    this.#dialer = new Dialer({
+      selfId: peerId,
+      dial: (peer, addresses, signal) => this.#dial(peer, addresses, signal),
+      isUp: (peer) => this.isUp(peer),
+      random,
+      log,
+    });
+    this.#gossip = new Gossip({
+      membership: this.#membership,
+      handlers: this.#handlers,
+      upPeers: () => [...this.#lines.keys()],
+      ask: (peer, method, body, timeoutMs) => this.request(peer, method, body, { timeoutMs }),
+      random,
+      log,
+    });
+    for (const proof of remembered.members) this.#membership.learn(proof);
+  }
+
+  /** Starts listening and dialling; resolves when the node listens, whoever answers. */
+  static async start(options: OverlayOptions, remembered: Remembered): Promise<RingOverlay> {
+    const gate = new Gate(options.log);
+    const host = await createHost({
+      ringName: options.ring.name,
+      seed: options.peerSeed,
+      listen: options.listen,
+      announce: options.announce ?? [],
+      gate,
+    });
+    const overlay = new RingOverlay(options, gate, host, remembered);
+    await overlay.#begin();
+    return overlay;
+  }
+
+  get self(): Member {
+    return this.#self;
+  }
+
+  members(): readonly Member[] {
+    return this.#membership.table.members();
+  }
+
+  closest(key: Uint8Array, count: number): readonly Member[] {
+    return this.#membership.table.closest(key, count);
+  }
+
+  isUp(peerId: string): boolean {
+    return !this.#stopped && (peerId === this.#self.peerId || this.#lines.has(peerId));
+  }
+
+  async request(peerId: string, method: string, body: Uint8Array, options: RequestOptions): Promise<Uint8Array> {
+    checkBody(body, 'the request');
+    if (this.#stopped) throw new OverlayFault('unreachable', 'the overlay is stopped');
+    if (peerId === this.#self.peerId) {
+      return beforeDeadline(options, method, (signal) => this.#handlers.answer(method, body, this.#self, signal));
+    }
+    const line = this.#lines.get(peerId);
+    if (line !== undefined) return line.request(method, body, options);
+    return beforeDeadline(options, `${method} at ${peerId}`, async (signal) => {
+      const reached = await this.#reach(peerId);
+      return reached.request(method, body, { timeoutMs: options.timeoutMs, signal });
+    });
+  }
+
+  handle(method: string, handler: RequestHandler): void {
+    this.#handlers.handle(method, handler);
+  }
+
+  onMembership(listener: (change: MembershipChange) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  offerRevocations(bytes: Uint8Array): void {
+    this.#membership.learnRevocations(bytes);
+  }
+
+  revocations(): RevocationState {
+    return this.#membership.revocations;
+  }
+
+  async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    clearInterval(this.#housekeeping);
+    this.#listeners.clear();
+    this.#dialer.stop();
+    this.#gossip.stop();
+    for (const line of this.#lines.values()) line.stop();
+    this.#lines.clear();
+    // At once: waiting for streams to close would wait for peers.
+    for (const connection of this.#host.getConnections()) connection.abort(new Error('the overlay stops'));
+    await this.#host.stop();
+    await Promise.all(this.#meetings);
+    await this.#file.stop();
+  }
+
+  async #begin(): Promise<void> {
+    this.#host.addEventListener('connection:open', ({ detail }) => this.#onOpened(detail));
+    this.#host.addEventListener('connection:close', ({ detail }) => this.#onClosed(detail));
+    await this.#host.handle(
+      this.#protocols.admission,
+      (stream, connection) => this.#admission.answer(stream, connection),
+      {
+        maxInboundStreams: 1,
+        maxOutboundStreams: 1,
+      },
+    );
+    await this.#host.handle(
+      this.#protocols.request,
+      this.#gate.guard((stream, connection) => {
+        const from = this.#membership.table.get(connection.remotePeer.toString())?.member;
+        if (from === undefined) stream.abort(new Error('no member'));
+        else serveRequests(stream, from, this.#handlers, this.#log);
+      }, false),
+      { maxInboundStreams: maxRequestStreams, maxOutboundStreams: maxRequestStreams },
+    );
+    await this.#host.start();
+    this.#publishOwnRecord();
+    for (const [peerId, addresses] of this.#bootstrap)
+      this.#dialer.want(peerId, this.#addressesOf(peerId, addresses), true);
+    this.#gossip.start();
+    this.#housekeeping = setInterval(() => {
+      this.#membership.sweep();
+      if (!this.#own.isCurrent(this.#host.getMultiaddrs().map(String))) this.#publishOwnRecord();
+    }, housekeepingMs);
+  }
+
+  #publishOwnRecord(): void {
+    const addresses = this.#own.renew(this.#host.getMultiaddrs().map(String));
+    this.#self = { ...this.#self, addresses };
+    this.#membership.learn(this.#own.proof);
+  }
+
+  #onOpened(connection: Connection): void {
+    const meeting = this.#admission.meet(connection).finally(() => this.#meetings.delete(meeting));
+    this.#meetings.add(meeting);
+  }
+
+  #onAdmitted(connection: Connection, peerId: string): void {
+    if (this.#stopped || this.#lines.has(peerId)) return;
+    const member = this.#membership.table.get(peerId)?.member;
+    if (member === undefined) return;
+    this.#lines.set(peerId, new PeerLine(peerId, (signal) => this.#openStream(peerId, signal)));
+    this.#log.info({ peer: peerId, owner: member.owner, direction: connection.direction }, 'peer up');
+    this.#listeners.tell({ kind: 'up', member });
+    // kad-dht hears of peers through identify, and nobody is identified before admission.
+    this.#host.services.identify
+      .identify(connection)
+      .catch((error: unknown) => this.#log.debug({ err: error, peer: peerId }, 'identify failed'));
+    if (connection.direction === 'outbound') this.#gossip.syncWith(peerId);
+  }
+
+  #onClosed(connection: Connection): void {
+    this.#gate.closed(connection);
+    this.#noteDown(connection.remotePeer.toString());
+  }
+
+  /** Says that a peer went down, once, when its last admitted connection is gone. */
+  #noteDown(peerId: string): void {
+    const line = this.#lines.get(peerId);
+    if (line === undefined || this.#gate.connections(peerId).length > 0) return;
+    this.#lines.delete(peerId);
+    line.stop();
+    const member = this.#membership.table.get(peerId)?.member;
+    this.#log.info({ peer: peerId }, 'peer down');
+    this.#dialer.lost(peerId);
+    if (member !== undefined) this.#listeners.tell({ kind: 'down', member });
+  }
+
+  #onNews(entry: Entry): void {
+    const { peerId } = entry.member;
+    if (peerId === this.#self.peerId) {
+      if (this.#own.overtakenBy(entry.sequence)) {
+        this.#publishOwnRecord();
+        return;
+      }
+    } else {
+      this.#dialer.want(peerId, this.#addressesOf(peerId, this.#bootstrap.get(peerId) ?? []));
+    }
+    this.#file.touch();
+    this.#gossip.spread(entry);
+  }
+
+  #onGone(member: Member): void {
+    this.#dialer.forget(member.peerId);
+    const line = this.#lines.get(member.peerId);
+    for (const connection of this.#gate.connections(member.peerId)) this.#gate.refuse(connection, 'no longer a member');
+    if (line !== undefined) {
+      this.#lines.delete(member.peerId);
+      line.stop();
+      this.#listeners.tell({ kind: 'down', member });
+    }
+    this.#file.touch();
+  }
+
+  #onNewerList(): void {
+    this.#file.touch();
+    this.#gossip.spreadList();
+  }
+
+  async #dial(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void> {
+    const targets = addresses.map((address) => multiaddr(address).encapsulate(`/p2p/${peerId}`));
+    if (targets.length === 0) throw new OverlayFault('unreachable', `no address of ${peerId} is known`);
+    const connection = await this.#host.dial(targets, { signal });
+    if (!(await this.#gate.settled(connection)))
+      throw new OverlayFault('unreachable', `${peerId} did not admit us, or is no member`);
+  }
+
+  async #reach(peerId: string): Promise<PeerLine> {
+    const entry = this.#membership.table.get(peerId);
+    const reached = entry !== undefined && (await this.#dialer.reach(peerId, entry.member.addresses));
+    const line = this.#lines.get(peerId);
+    if (!reached || line === undefined) throw new OverlayFault('unreachable', `${peerId} is not up`);
+    return line;
+  }
+
+  async #openStream(peerId: string, signal: AbortSignal): ReturnType<Connection['newStream']> {
+    // The newest connection: an older one may be dead without knowing it yet.
+    const connection = this.#gate.connections(peerId).at(-1);
+    if (connection === undefined) throw new OverlayFault('unreachable', `${peerId} is not up`);
+    return connection.newStream(this.#protocols.request, { signal, maxOutboundStreams: maxRequestStreams });
+  }
+
+  #addressesOf(peerId: string, bootstrap: readonly string[]): readonly string[] {
+    return [...new Set([...(this.#membership.table.get(peerId)?.member.addresses ?? []), ...bootstrap])];
+  }
+
+  #forgetStranger(connection: Connection): void {
+    const peerId = connection.remotePeer;
+    if (this.#membership.table.get(peerId.toString()) !== undefined) return;
+    this.#host.peerStore
+      .delete(peerId)
+      .catch((error: unknown) => this.#log.debug({ err: error }, 'a stranger could not be forgotten'));
+  }
+
+  #toRemember(): Remembered {
+    const members = [...this.#membership.table.entries()].map(({ proof }) => proof);
+    return { members, revocations: this.#membership.revocations.bytes() };
+  }
+}

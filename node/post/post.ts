@@ -1,0 +1,88 @@
+import path from 'node:path';
+import type { Address } from '../../policy/address.ts';
+import type { SigningKey } from '../identity/keys.ts';
+import { openLog, type Log as PostLog } from '../log/log.ts';
+import { LogDisk } from '../log/log-disk.ts';
+import type { Log, Notify, Trace } from '../notify/notify.ts';
+import { startNotify } from '../notify/start.ts';
+import type { Overlay } from '../overlay/overlay.ts';
+import { type OverlayOptions, startOverlay } from '../overlay/start.ts';
+import type { Lookup } from '../store/directory.ts';
+import { openStore, type Store } from '../store/store.ts';
+
+/** The three services of a node (POST §3): what any application is built on. */
+export interface Post {
+  readonly overlay: Overlay;
+  readonly store: Store;
+  readonly notify: Notify;
+  openLog(options: OpenLogOptions): Promise<PostLog>;
+  lookup(address: Address): Promise<Lookup>;
+  /** Stops what {@link startPost} started, last one first. */
+  stop(): Promise<void>;
+}
+
+/** What a log needs beside the node's own store, disk, clock and log lines. */
+export interface OpenLogOptions {
+  readonly signing: SigningKey;
+  /** 32 bytes: key of the payloads. */
+  readonly secret: Uint8Array;
+  readonly name: string;
+  readonly owner: Address;
+  /** Only where the caller knows that there is none yet: a missing head is never silently made anew. */
+  readonly create: boolean;
+}
+
+export interface PostOptions extends OverlayOptions {
+  /** The node's own folder; each floor has one of its own in it. */
+  readonly dir: string;
+  readonly log: Log;
+  readonly trace?: Trace | undefined;
+}
+
+/**
+ * Starts a node: overlay, store, logs, notify. Resolves when it listens and answers, whether or not anyone else is up.
+ * When a floor cannot start, those below it are stopped again and its fault is thrown.
+ */
+export async function startPost(options: PostOptions): Promise<Post> {
+  const { dir, now, log, trace } = options;
+  const started: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    // One that does not stop cleanly must not keep the others running; what it met is thrown in the end.
+    const troubles: unknown[] = [];
+    for (const end of started.splice(0).reverse()) await end().catch((error: unknown) => troubles.push(error));
+    if (troubles.length > 0) throw new AggregateError(troubles, 'the node did not stop cleanly');
+  };
+  try {
+    const overlay = await startOverlay({ ...options, dir: path.join(dir, 'overlay') });
+    started.push(async () => overlay.stop());
+    const toldOfOthers = options.bootstrap.length > 0;
+    const store = await openStore({ overlay, dir: path.join(dir, 'store'), now, log, toldOfOthers });
+    started.push(async () => store.stop());
+    const disk = await LogDisk.open(path.join(dir, 'logs'));
+    started.push(async () => disk.close());
+    const notify = await startNotify({ overlay, store, dir: path.join(dir, 'notify'), now, log, trace });
+    started.push(async () => notify.stop());
+    return {
+      overlay,
+      store,
+      notify,
+      openLog: async (how) => openLog({ ...how, store, disk, now, log }),
+      lookup: async (address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),
+      stop,
+    };
+  } catch (error) {
+    await stop().catch((fault: unknown) =>
+      log.error({ err: fault }, 'a node that could not start did not stop cleanly'),
+    );
+    throw error;
+  }
+}
+
+/**
+ * A node that was told of others and has never met one knows nobody but itself: what it does not find may well be in the ring. Its "none" would
+ * refuse mail for good that the ring's users are waiting for.
+ */
+function cautious(found: Lookup, overlay: Overlay, bootstrap: readonly string[]): Lookup {
+  if (found.kind !== 'none' || bootstrap.length === 0 || overlay.members().length > 1) return found;
+  return { kind: 'unknown', reason: 'no other node of the ring was met yet' };
+}

@@ -1,0 +1,114 @@
+import { z } from 'zod';
+import type { Address } from '../../policy/address.ts';
+import { encodeCanonical, equalBytes } from '../identity/canonical.ts';
+import { checkIdentityCertificate, type IdentityCertificate, type Trust } from '../identity/certificate.ts';
+import type { SigningKey } from '../identity/keys.ts';
+import { addressShape, timeShape } from '../identity/shapes.ts';
+import { encodeSigned, readSigned, signBytes } from '../identity/signed.ts';
+import { sha256 } from './block-cipher.ts';
+
+/** What an identity says of itself, signed by its own key: where it can be reached. */
+export interface IdentityRecord {
+  readonly address: Address;
+  /** Strictly increasing; the newest valid one counts. */
+  readonly version: number;
+  /** Peer ids of its contact nodes; the first is its home node. */
+  readonly contacts: readonly string[];
+  readonly publishedAt: number;
+}
+
+/** What the ring's directory keeps for one address, at the k nodes closest to H("certificate", address). */
+export interface DirectoryEntry {
+  /** Exact bytes of the identity certificate. */
+  readonly certificate: Uint8Array;
+  /** Exact bytes of the signed identity record; absent while no node of the identity has spoken yet. */
+  readonly record?: Uint8Array | undefined;
+}
+
+/** What the ring knows of an address. Only `none` is "no such user"; `unknown` is never taken for it. */
+export type Lookup =
+  | { readonly kind: 'found'; readonly certificate: IdentityCertificate; readonly record?: IdentityRecord | undefined }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'revoked' }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+const tag = 'identity-record';
+export const maxRecordBytes = 4 * 1024;
+// A person's machines: a home node, a few others. More contacts would only slow the sender down.
+const maxContacts = 8;
+
+const recordShape = z.strictObject({
+  address: addressShape,
+  version: z.int().positive(),
+  contacts: z.array(z.string().min(1).max(128)).max(maxContacts),
+  publishedAt: timeShape,
+});
+
+/** Signs an identity's record with the identity's own key. */
+export function makeIdentityRecord(record: IdentityRecord, signing: SigningKey): Uint8Array {
+  return encodeSigned(signBytes(tag, encodeCanonical(recordShape.parse(record)), signing));
+}
+
+export function directoryKey(address: Address): Uint8Array {
+  return sha256('certificate\0', address);
+}
+
+/** An entry whose signatures hold: the certificate's under the CA, the record's under the certificate's key. */
+export interface CheckedEntry {
+  readonly entry: DirectoryEntry;
+  readonly certificate: IdentityCertificate;
+  readonly record: IdentityRecord | undefined;
+  readonly standing: 'valid' | 'revoked' | 'unknown';
+  readonly key: Uint8Array;
+  /** Tells apart two entries of one key. */
+  readonly hash: Uint8Array;
+}
+
+/** Judges an entry from anyone. A revoked one is kept as the proof that the identity was there. Undefined for forgeries and expired ones. */
+export function checkEntry(entry: DirectoryEntry, trust: Trust): CheckedEntry | undefined {
+  const judged = checkIdentityCertificate(entry.certificate, trust);
+  if (judged.kind === 'invalid') return undefined;
+  const { certificate } = judged;
+  const shown = entry.record === undefined ? undefined : readRecord(entry.record, certificate);
+  if (entry.record !== undefined && shown === undefined) return undefined;
+  return {
+    entry,
+    certificate,
+    record: shown,
+    standing: judged.kind,
+    key: directoryKey(certificate.address),
+    hash: entryHash(entry),
+  };
+}
+
+/** What tells apart two entries of one key. */
+export function entryHash({ certificate, record }: DirectoryEntry): Uint8Array {
+  return sha256(certificate, record ?? '');
+}
+
+function readRecord(bytes: Uint8Array, certificate: IdentityCertificate): IdentityRecord | undefined {
+  const signer = certificate.signingKey;
+  const read = readSigned(tag, bytes, { shape: recordShape, maxBytes: maxRecordBytes, signer });
+  return read.kind === 'verified' && read.value.address === certificate.address ? read.value : undefined;
+}
+
+/** Whether `left` replaces `right`: one in force before a revoked one, then the later certificate, then the newer record. A total order. */
+export function supersedes(left: CheckedEntry, right: CheckedEntry): boolean {
+  const order = [
+    Number(left.standing !== 'revoked') - Number(right.standing !== 'revoked'),
+    left.certificate.notBefore - right.certificate.notBefore,
+    Buffer.compare(left.certificate.bytes, right.certificate.bytes),
+    (left.record?.version ?? 0) - (right.record?.version ?? 0),
+    Buffer.compare(left.hash, right.hash),
+  ];
+  return (order.find((difference) => difference !== 0) ?? 0) > 0;
+}
+
+/** The best of two entries of one key. */
+export function betterEntry(left: CheckedEntry, right: CheckedEntry): CheckedEntry {
+  return supersedes(left, right) ? left : right;
+}
+
+export function sameEntry(left: CheckedEntry, right: CheckedEntry): boolean {
+  return equalBytes(left.hash, right.hash);
+}

@@ -1,0 +1,31 @@
+export type StoreFaultCode =
+  /** Fewer copies than the write quorum became durable: the write may or may not survive. */
+  | 'quorum'
+  /** Every proper holder answered that it has no such block. */
+  | 'missing'
+  /** Too few holders answered to say anything. */
+  | 'unavailable'
+  /** A holder has a newer head than the one offered; `heads` carries it. */
+  | 'stale'
+  /** A holder has another head of the same version; `heads` carries it. */
+  | 'fork'
+  /** What was handed in, or what a reference names, is not what it must be. */
+  | 'invalid'
+  /** A file of this node cannot be used. */
+  | 'damaged'
+  /** The store has been stopped. */
+  | 'stopped';
+
+/** A fault of the store: what could not be kept or fetched, and why. */
+export class StoreFault extends Error {
+  readonly code: StoreFaultCode;
+  /** For `stale` and `fork`: the valid heads that stand against the one offered. */
+  readonly heads: readonly Uint8Array[];
+
+  constructor(code: StoreFaultCode, message: string, more: { cause?: unknown; heads?: readonly Uint8Array[] } = {}) {
+    super(message, more.cause === undefined ? undefined : { cause: more.cause });
+    this.name = 'StoreFault';
+    this.code = code;
+    this.heads = more.heads ?? [];
+  }
+}

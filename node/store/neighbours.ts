@@ -1,0 +1,61 @@
+import type { Member, Overlay } from '../overlay/overlay.ts';
+import type { Holder } from './holder.ts';
+import { type Placement, placeKey, readQuorum, writeQuorum } from './placement.ts';
+import type { RemoteHolder } from './remote-holder.ts';
+
+/** The ring as the store sees it: who holds what, who is there, and how to ask. */
+export class Neighbours {
+  readonly copies: number;
+  readonly #overlay: Overlay;
+  readonly #local: Holder;
+  readonly #remote: (peerId: string) => RemoteHolder;
+
+  constructor(overlay: Overlay, copies: number, local: Holder, remote: (peerId: string) => RemoteHolder) {
+    this.#overlay = overlay;
+    this.copies = copies;
+    this.#local = local;
+    this.#remote = remote;
+  }
+
+  place(key: Uint8Array): Placement {
+    return placeKey((near, count) => this.#overlay.closest(near, count), key, this.copies);
+  }
+
+  /** In the order in which they are to be given a copy: proper holders that are up, stand-ins that are up, proper holders that may yet be reached. */
+  takers(key: Uint8Array): Member[] {
+    const { proper, spare } = this.place(key);
+    const up = (member: Member): boolean => this.isUp(member);
+    return [...proper.filter(up), ...spare.filter(up), ...proper.filter((member) => !up(member))];
+  }
+
+  isSelf(member: Member): boolean {
+    return member.peerId === this.#overlay.self.peerId;
+  }
+
+  isUp(member: Member): boolean {
+    return this.isSelf(member) || this.#overlay.isUp(member.peerId);
+  }
+
+  holder(member: Member): Holder {
+    return this.isSelf(member) ? this.#local : this.#remote(member.peerId);
+  }
+
+  remote(member: Member): RemoteHolder {
+    return this.#remote(member.peerId);
+  }
+
+  others(): Member[] {
+    return this.#overlay.members().filter((member) => !this.isSelf(member));
+  }
+
+  /** Copies that a write wants, and those that make it succeed. */
+  wanted(): { copies: number; quorum: number } {
+    const members = this.#overlay.members().length;
+    return { copies: Math.min(this.copies, members), quorum: writeQuorum(members, this.copies) };
+  }
+
+  /** Proper holders whose answers together cannot have missed an acknowledged write. */
+  readQuorum(): number {
+    return readQuorum(this.#overlay.members().length, this.copies);
+  }
+}

@@ -1,0 +1,110 @@
+import type { z } from 'zod';
+import { equalBytes } from '../identity/canonical.ts';
+import type { Trust } from '../identity/certificate.ts';
+import type { Overlay } from '../overlay/overlay.ts';
+import { sha256 } from './block-cipher.ts';
+import type { LeasedBlock } from './block-disk.ts';
+import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
+import { StoreFault } from './fault.ts';
+import type { Head } from './head.ts';
+import type { HeadVerdict } from './head-disk.ts';
+import { type Holder, headFrom, type Item } from './holder.ts';
+import { bitAt, handOverWaitMs, type Kind, methods, packBody, packItems, shapes, unpackBody } from './wire.ts';
+
+/** Long enough for a busy disk and 128 KiB over a slow line; then the next holder is better. */
+const writeTimeoutMs = 8_000;
+const readTimeoutMs = 4_000;
+// What the other side takes at most to say how far handing over has come, and some to spare.
+const syncTimeoutMs = handOverWaitMs + 15_000;
+
+/** Another node as a holder. Nothing it says is believed without proof; what it cannot prove throws StoreFault `invalid`. */
+export class RemoteHolder implements Holder {
+  readonly #overlay: Overlay;
+  readonly #peerId: string;
+  readonly #trust: () => Trust;
+  readonly #signal: AbortSignal;
+
+  constructor(overlay: Overlay, peerId: string, trust: () => Trust, signal: AbortSignal) {
+    this.#overlay = overlay;
+    this.#peerId = peerId;
+    this.#trust = trust;
+    this.#signal = signal;
+  }
+
+  async #ask<T>(method: string, body: object, shape: z.ZodType<T>, timeoutMs: number): Promise<T> {
+    const options = { timeoutMs, signal: this.#signal };
+    return unpackBody(await this.#overlay.request(this.#peerId, method, packBody(body), options), shape);
+  }
+
+  async insert(blocks: readonly LeasedBlock[]): Promise<void> {
+    const body = { blocks: blocks.map(({ bytes, leases }) => ({ bytes, leases })) };
+    const { kept } = await this.#ask(methods.insert, body, shapes.inserted, writeTimeoutMs);
+    if (kept !== blocks.length)
+      throw new StoreFault('invalid', 'a holder kept another number of blocks than it was given');
+  }
+
+  async fetch(key: Uint8Array): Promise<Uint8Array | undefined> {
+    const { block } = await this.#ask(methods.fetch, { key }, shapes.fetched, readTimeoutMs);
+    if (block === null) return undefined;
+    if (!equalBytes(sha256(block), key)) throw new StoreFault('invalid', 'a holder answered with other bytes');
+    return block;
+  }
+
+  async lacks(kind: Kind, items: readonly Item[]): Promise<boolean[]> {
+    const packed = packItems(items.map(({ key, stamp }) => (stamp === undefined ? { key } : { key, stamp })));
+    const { bits } = await this.#ask(methods.lacks, { kind, items: packed }, shapes.lacked, readTimeoutMs);
+    return items.map((_, index) => bitAt(bits, index));
+  }
+
+  async putHead(head: Head): Promise<HeadVerdict> {
+    const answer = await this.#ask(methods.putHead, { head: head.bytes }, shapes.headPut, writeTimeoutMs);
+    if (answer.verdict === 'kept') return { kind: 'kept' };
+    const heads = answer.heads.map(headFrom).filter((other) => equalBytes(other.key, head.key));
+    const proves = (other: Head): boolean =>
+      answer.verdict === 'stale'
+        ? other.version > head.version
+        : other.version === head.version && !equalBytes(other.hash, head.hash);
+    if (!heads.some(proves)) throw new StoreFault('invalid', `a holder says ${answer.verdict} without proof`);
+    return { kind: answer.verdict, heads: heads.filter(proves) };
+  }
+
+  async heads(key: Uint8Array): Promise<Head[]> {
+    const { heads } = await this.#ask(methods.heads, { key }, shapes.headsFound, readTimeoutMs);
+    const read = heads.map(headFrom);
+    if (read.some((head) => !equalBytes(head.key, key)))
+      throw new StoreFault('invalid', 'a holder answered with the head of another log');
+    return read;
+  }
+
+  async putEntry(entry: DirectoryEntry): Promise<CheckedEntry> {
+    const answer = await this.#ask(methods.putEntry, body(entry), shapes.entryPut, writeTimeoutMs);
+    return this.#check(answer.entry);
+  }
+
+  async entry(key: Uint8Array): Promise<CheckedEntry | undefined> {
+    const { entry } = await this.#ask(methods.entry, { key }, shapes.entryFound, readTimeoutMs);
+    if (entry === null) return undefined;
+    const checked = this.#check(entry);
+    if (!equalBytes(checked.key, key)) throw new StoreFault('invalid', 'a holder answered with another address');
+    return checked;
+  }
+
+  #check(entry: DirectoryEntry): CheckedEntry {
+    const checked = checkEntry(entry, this.#trust());
+    if (checked === undefined) throw new StoreFault('invalid', 'a holder answered with a forged or expired entry');
+    return checked;
+  }
+
+  /** Asks the node to push what it has and this node should hold. Resolves when it has; throws when it could not, or needs longer: ask again. */
+  async sync(): Promise<void> {
+    const { complete } = await this.#ask(methods.sync, {}, shapes.synced, syncTimeoutMs);
+    if (!complete) throw new StoreFault('unavailable', 'a holder could not hand over all its copies');
+  }
+}
+
+/** An entry as a body: a missing record is a missing field. */
+export function body(entry: DirectoryEntry): { certificate: Uint8Array; record?: Uint8Array } {
+  return entry.record === undefined
+    ? { certificate: entry.certificate }
+    : { certificate: entry.certificate, record: entry.record };
+}

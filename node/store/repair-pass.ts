@@ -1,0 +1,193 @@
+import { setImmediate as breath } from 'node:timers/promises';
+import { equalBytes } from '../identity/canonical.ts';
+import type { Trust } from '../identity/certificate.ts';
+import { type Member, OverlayFault } from '../overlay/overlay.ts';
+import { pause } from './background.ts';
+import type { LeasedBlock } from './block-disk.ts';
+import type { Disk } from './disk.ts';
+import { type Item, stampOf } from './holder.ts';
+import { frames } from './insertion.ts';
+import type { Neighbours } from './neighbours.ts';
+import type { Kind } from './wire.ts';
+
+/** Keys looked at before others get a turn; of heads and entries fewer, for they are read and hashed. */
+const pageKeys = 500;
+const smallPageKeys = 100;
+const verifiedAtOnce = 16;
+// Maintenance never starves mail: after each page and each frame the line and the disk are free for this long.
+const pageRestMs = 10;
+const frameRestMs = 2;
+
+export interface PassTools {
+  readonly disk: Disk;
+  readonly neighbours: Neighbours;
+  readonly trust: () => Trust;
+  readonly signal: AbortSignal;
+  /** Who should have the key now: the k nearest that are not lost. */
+  readonly keepers: (key: Uint8Array) => readonly Member[];
+  /** Fetches a good copy for one that was found damaged here. */
+  readonly heal: (key: Uint8Array) => Promise<boolean>;
+  readonly failed: (member: Member, cause: unknown) => void;
+}
+
+export interface PassCount {
+  compared: number;
+  pushed: number;
+  damaged: number;
+  healed: number;
+  unreached: number;
+}
+
+/**
+ * One walk over all that lies here: for each page of keys, asks the keepers what they lack and pushes it. `only` restricts it to one keeper;
+ * `verify` hashes every block on the way. Never deletes anything.
+ */
+export class RepairPass {
+  readonly #tools: PassTools;
+  readonly #only: Member | undefined;
+  readonly #verify: boolean;
+  readonly count: PassCount = { compared: 0, pushed: 0, damaged: 0, healed: 0, unreached: 0 };
+  /** Keepers that failed once in this pass are left alone for the rest of it. */
+  readonly #givenUp = new Set<string>();
+
+  constructor(tools: PassTools, options: { only?: Member | undefined; verify: boolean }) {
+    this.#tools = tools;
+    this.#only = options.only;
+    this.#verify = options.verify;
+  }
+
+  /** Heads and entries first: they are few, and mail waits for them. */
+  async run(): Promise<PassCount> {
+    const { disk } = this.#tools;
+    await this.#walk('entry', disk.entries, (key) => {
+      const hash = disk.entries.hash(key);
+      return hash === undefined ? [] : [{ key, stamp: stampOf(hash) }];
+    });
+    await this.#walk('head', disk.heads, (key) =>
+      disk.heads.hashes(key).map((hash) => ({ key, stamp: stampOf(hash) })),
+    );
+    for (const key of disk.blocks.damaged(pageKeys)) await this.#healOne(key);
+    await this.#walk('block', disk.blocks, (key) => [{ key }]);
+    return this.count;
+  }
+
+  async #walk(
+    kind: Kind,
+    shelf: { page(after: Uint8Array | undefined, limit: number): Uint8Array[] },
+    thingsAt: (key: Uint8Array) => Item[],
+  ): Promise<void> {
+    let after: Uint8Array | undefined;
+    for (;;) {
+      const keys = shelf.page(after, kind === 'block' ? pageKeys : smallPageKeys);
+      after = keys.at(-1);
+      if (after === undefined || this.#tools.signal.aborted) return;
+      if (kind === 'block' && this.#verify) await this.#verifyAll(keys);
+      await this.#compare(kind, keys.flatMap(thingsAt));
+      await pause(pageRestMs, this.#tools.signal);
+    }
+  }
+
+  async #verifyAll(keys: readonly Uint8Array[]): Promise<void> {
+    for (const [index, key] of keys.entries()) {
+      // A megabyte is read and hashed in a millisecond from memory, and in ten from a disk.
+      if (index % verifiedAtOnce === 0) await breath();
+      if (this.#tools.signal.aborted) return;
+      const found = await this.#tools.disk.blocks.get(key);
+      if (found.kind === 'damaged') await this.#healOne(key);
+    }
+  }
+
+  async #healOne(key: Uint8Array): Promise<void> {
+    if (this.#tools.signal.aborted) return;
+    this.count.damaged++;
+    if (await this.#tools.heal(key)) this.count.healed++;
+  }
+
+  async #compare(kind: Kind, things: readonly Item[]): Promise<void> {
+    this.count.compared += things.length;
+    const byKeeper = new Map<Member, Item[]>();
+    for (const thing of things)
+      for (const keeper of this.#tools.keepers(thing.key)) {
+        const asked = this.#only === undefined || keeper.peerId === this.#only.peerId;
+        if (!asked || this.#tools.neighbours.isSelf(keeper)) continue;
+        byKeeper.set(keeper, [...(byKeeper.get(keeper) ?? []), thing]);
+      }
+    await Promise.all([...byKeeper].map(([keeper, its]) => this.#serve(kind, keeper, its)));
+  }
+
+  /** Asks one keeper what it lacks of these and pushes that. */
+  async #serve(kind: Kind, keeper: Member, things: readonly Item[]): Promise<void> {
+    if (this.#givenUp.has(keeper.peerId)) return;
+    try {
+      if (!this.#tools.neighbours.isUp(keeper)) throw new Error('down');
+      const lacking = await this.#tools.neighbours.holder(keeper).lacks(kind, things);
+      const wanted = things.filter((_, index) => lacking[index]);
+      if (kind === 'block') await this.#pushBlocks(keeper, wanted);
+      else if (kind === 'head') await this.#pushHeads(keeper, wanted);
+      else await this.#pushEntries(keeper, wanted);
+    } catch (cause) {
+      this.#givenUp.add(keeper.peerId);
+      this.count.unreached++;
+      if (this.#tools.neighbours.isUp(keeper)) this.#tools.failed(keeper, cause);
+    }
+  }
+
+  async #pushBlocks(keeper: Member, wanted: readonly Item[]): Promise<void> {
+    const { disk, neighbours, signal } = this.#tools;
+    // A frame's worth at a time: a page of full blocks would be 32 MB in memory.
+    for (let at = 0; at < wanted.length && !signal.aborted; at += 8) {
+      const blocks: LeasedBlock[] = [];
+      for (const { key } of wanted.slice(at, at + 8)) {
+        const found = await disk.blocks.get(key);
+        if (found.kind === 'block') blocks.push({ key, bytes: found.bytes, leases: disk.blocks.leases(key) });
+        else if (found.kind === 'damaged') await this.#healOne(key);
+      }
+      for (const frame of frames(blocks, (block) => block)) {
+        await neighbours.holder(keeper).insert(frame);
+        this.count.pushed += frame.length;
+        await pause(frameRestMs, signal);
+      }
+    }
+  }
+
+  /** What has changed or was found damaged since it was compared is left to the next walk. */
+  async #pushHeads(keeper: Member, wanted: readonly Item[]): Promise<void> {
+    const { disk, neighbours, signal } = this.#tools;
+    for (const { key, stamp } of wanted) {
+      const head = disk.heads.get(key).find(({ hash }) => equalBytes(stampOf(hash), stamp ?? hash));
+      if (signal.aborted) return;
+      if (head === undefined) continue;
+      await this.#unlessRefused(keeper, async () => {
+        const verdict = await neighbours.holder(keeper).putHead(head);
+        if (verdict.kind === 'kept') this.count.pushed++;
+        // What the keeper proved to be newer, or of the same version, belongs here as well.
+        else for (const other of verdict.heads) await disk.heads.put(other);
+      });
+    }
+  }
+
+  async #pushEntries(keeper: Member, wanted: readonly Item[]): Promise<void> {
+    const { disk, neighbours, signal, trust } = this.#tools;
+    for (const { key } of wanted) {
+      const entry = disk.entries.get(key, trust());
+      if (signal.aborted) return;
+      // Expired since it came.
+      if (entry === undefined) continue;
+      await this.#unlessRefused(keeper, async () => {
+        const kept = await neighbours.holder(keeper).putEntry(entry.entry);
+        this.count.pushed++;
+        await disk.entries.put(kept, trust());
+      });
+    }
+  }
+
+  /** One thing that a keeper does not take (its clock differs, and it finds an entry expired) must not keep all others from it. */
+  async #unlessRefused(keeper: Member, push: () => Promise<void>): Promise<void> {
+    try {
+      await push();
+    } catch (cause) {
+      if (!(cause instanceof OverlayFault) || cause.code !== 'refused') throw cause;
+      this.#tools.failed(keeper, cause);
+    }
+  }
+}

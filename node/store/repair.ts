@@ -1,0 +1,128 @@
+import type { Clock, Member, MembershipChange } from '../overlay/overlay.ts';
+import { type Background, pause } from './background.ts';
+import { type PassCount, type PassTools, RepairPass } from './repair-pass.ts';
+import { handOverWaitMs } from './wire.ts';
+
+// Down for longer than this counts as lost: the next nearest node takes its share. A reboot takes less, and moving copies costs traffic.
+const lostAfterMs = 10 * 60_000;
+// The interval at which what events did not trigger is found: a lost node, a write whose last copy failed.
+const everyMs = 5 * 60_000;
+// After a change of members the others move too; one walk serves them all.
+const restAfterChangeMs = 2_000;
+// A node that came back gets its copies soon; a little later than it needs to get ready.
+const restAfterUpMs = 300;
+// Every block is hashed in one of this many periodic walks; repair() hashes all.
+const verifyEvery = 12;
+
+/** Decides when copies are compared with their holders, and does it: one walk at a time, paced. */
+export class Repair {
+  readonly #tools: PassTools;
+  readonly #background: Background;
+  readonly #now: Clock;
+  readonly #downSince = new Map<string, number>();
+  #walks: Promise<unknown> = Promise.resolve();
+  #dueAll = false;
+  readonly #dueFor = new Set<string>();
+  readonly #handingOver = new Map<string, Promise<PassCount>>();
+  #rounds = 0;
+
+  constructor(tools: Omit<PassTools, 'keepers'>, background: Background, now: Clock) {
+    this.#tools = { ...tools, keepers: (key) => this.#keepers(key) };
+    this.#background = background;
+    this.#now = now;
+  }
+
+  start(): void {
+    this.#background.own(this.#periodically(), () => undefined);
+  }
+
+  onMembership({ kind, member }: MembershipChange): void {
+    if (kind === 'up') {
+      this.#downSince.delete(member.peerId);
+      this.#soonFor(member);
+    } else {
+      if (kind === 'down') this.#downSince.set(member.peerId, this.#now());
+      else this.#downSince.delete(member.peerId);
+      if (kind !== 'down') this.#soonAll();
+    }
+  }
+
+  /** Walks over everything, hashing it. */
+  runNow(): Promise<PassCount> {
+    return this.#walk(undefined, true);
+  }
+
+  /**
+   * Hands over to one member what it should hold; whether all of it has reached it. False after {@link handOverWaitMs}, while the walk goes on:
+   * whoever asks again meanwhile waits for the same one, so that a member that keeps asking costs one walk at a time.
+   */
+  async handOver(member: Member): Promise<boolean> {
+    const walk = this.#handingOver.get(member.peerId) ?? this.#startHandOver(member);
+    const over = new AbortController();
+    const waited = pause(handOverWaitMs, AbortSignal.any([this.#background.signal, over.signal]));
+    const count = await Promise.race([walk, waited]).finally(() => over.abort());
+    return count !== undefined && count.unreached === 0;
+  }
+
+  #startHandOver(member: Member): Promise<PassCount> {
+    const walk = this.#walk(member, false).finally(() => this.#handingOver.delete(member.peerId));
+    this.#handingOver.set(member.peerId, walk);
+    this.#background.own(walk, () => undefined);
+    return walk;
+  }
+
+  #walk(only: Member | undefined, verify: boolean): Promise<PassCount> {
+    const run = (): Promise<PassCount> => new RepairPass(this.#tools, { only, verify }).run();
+    const walk = this.#walks.then(run, run);
+    this.#walks = walk;
+    return walk;
+  }
+
+  /** The k nearest to a key that are not lost; like every placement, the same at every node that sees the same members down. */
+  #keepers(key: Uint8Array): Member[] {
+    const { neighbours } = this.#tools;
+    const { proper, spare } = neighbours.place(key);
+    return [...proper, ...spare].filter((member) => !this.#isLost(member)).slice(0, neighbours.copies);
+  }
+
+  #isLost(member: Member): boolean {
+    if (this.#tools.neighbours.isUp(member)) return false;
+    const since = this.#downSince.get(member.peerId) ?? this.#now();
+    this.#downSince.set(member.peerId, since);
+    return this.#now() - since > lostAfterMs;
+  }
+
+  #soonFor(member: Member): void {
+    if (this.#dueFor.has(member.peerId)) return;
+    this.#dueFor.add(member.peerId);
+    this.#later(restAfterUpMs, () => {
+      this.#dueFor.delete(member.peerId);
+      return this.#walk(member, false);
+    });
+  }
+
+  #soonAll(): void {
+    if (this.#dueAll) return;
+    this.#dueAll = true;
+    this.#later(restAfterChangeMs, () => {
+      this.#dueAll = false;
+      return this.#walk(undefined, false);
+    });
+  }
+
+  #later(ms: number, work: () => Promise<unknown>): void {
+    const { signal } = this.#background;
+    const task = pause(ms, signal).then(() => (signal.aborted ? undefined : work()));
+    this.#background.own(task, () => undefined);
+  }
+
+  async #periodically(): Promise<void> {
+    const { signal } = this.#background;
+    for (;;) {
+      await pause(everyMs, signal);
+      if (signal.aborted) return;
+      this.#rounds++;
+      await this.#walk(undefined, this.#rounds % verifyEvery === 0).catch(() => undefined);
+    }
+  }
+}

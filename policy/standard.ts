@@ -1,0 +1,127 @@
+/** The ready-made policy `standard`: the text that `epost init` writes, to be read and changed by the postmaster. */
+export const standardPolicy = `# ePOST policy: what comes in, what goes out, and why.
+#
+# A decision is made at each stage: connect, mail, rcpt, data (the message is there), relay (a user of the ring sends
+# to the Internet), notification. The first rule that matches decides; no rule: the default. A rule without "stages:" is
+# for data. Conditions are CEL; "epost policy check" finds every mistake with its line, "epost trace ID" tells why a
+# message was decided as it was.
+#
+# Results of checks are pass, fail, none or unknown. "unknown" means that it could not be found out (a silent name
+# server): it never counts as pass or fail. If it matters, the sender is asked to try again later, unless a rule names
+# "unknown" itself.
+
+version: 1
+
+# An entry stands for itself; .example.net for every name below it; @example.net for every address there;
+# 192.0.2.0/24 for the addresses in it.
+lists:
+  # Mailing lists and forwarders whose ARC seal we trust to say that a message was genuine before they changed it:
+  #   forwarders: [lists.example.net, .forwarder.example]
+  forwarders: []
+  # Senders nobody here wants to hear from:
+  #   blocked_senders: [spammer@example.com, "@spam.example"]
+  blocked_senders: []
+  # Networks that may not even connect:
+  #   blocked_networks: [192.0.2.0/24, "2001:db8::/32"]
+  blocked_networks: []
+
+# Every sender has exactly one class: the first that fits, or "none".
+classes:
+  ambiguous: author.kind == "ambiguous" || (stage == "relay" && author.kind == "none")
+  forwarded: arc.result == "pass" && arc.sealer in lists.forwarders
+  aligned: dmarc.result == "pass"
+
+rules:
+  - id: blocked-network
+    stages: connect
+    when: client.ip in lists.blocked_networks
+    do: reject
+    reply: your network is blocked here; please write to the postmaster by another way
+
+  - id: blocked-sender
+    stages: [mail, data]
+    when: envelope.from in lists.blocked_senders || envelope.fromDomain in lists.blocked_senders
+    do: reject
+    reply: this sender is blocked here
+
+  # A program shows one author. A message that names several, or in a way that can be read as several, shows whatever
+  # the sender likes.
+  - id: one-author
+    stages: [data, relay]
+    when: class == "ambiguous"
+    do: reject
+    reply: the From field must name exactly one author
+
+  # Claims to be from nobody, so that nothing can be checked: not for the inbox. Old programs and logs write such mail.
+  - id: no-author
+    when: author.kind == "none"
+    do: junk
+
+  - id: blocked-author
+    when: author.address in lists.blocked_senders || author.domain in lists.blocked_senders
+    do: reject
+    reply: this author is blocked here
+
+  # For the first try on one machine, without any DNS. DELETE THIS RULE when the gateway faces the Internet.
+  - id: local-trial
+    when: >-
+      client.loopback && (dmarc.result == "unknown" || (dmarc.result == "none" && spf.result == "unknown"))
+    do: accept
+    note: mail from this very machine is accepted although its sender could not be checked
+
+  # The author's domain says that mail which is not provably its own must be refused.
+  - id: dmarc-reject
+    when: dmarc.result == "fail" && dmarc.policy == "reject" && class != "forwarded"
+    do: reject
+    reply: the domain in From asks to refuse messages that are not provably from it (DMARC)
+
+  - id: dmarc-quarantine
+    when: dmarc.result == "fail" && dmarc.policy == "quarantine" && class != "forwarded"
+    do: junk
+
+  # Without a DMARC policy, a plain "this host may not send for us" still counts for something.
+  - id: spf-fail
+    when: spf.result == "fail" && dmarc.result == "none" && class != "forwarded"
+    do: junk
+
+  # Messages from outside that claim to be ours. In shadow mode: counted, not acted upon. Remove "mode:" to act.
+  - id: claims-to-be-ours
+    when: author.domain in ring.domains && dmarc.result != "pass" && class != "forwarded"
+    do: junk
+    mode: shadow
+
+  # Unknown senders from one network, all together. In shadow mode: choose your rate before you act.
+  - id: strangers-slow-down
+    when: class == "none" && !client.loopback
+    limit: {by: client.subnet, rate: 600/h, over: defer}
+    reply: {code: 451, text: too many messages from your network; please try again later}
+    mode: shadow
+
+  # What leaves. Only a user with a verified identity can send to the Internet: that rule is built in and comes first.
+  # A stolen account shows by its volume; what is over the limit is held for the postmaster.
+  - id: relay-volume
+    stages: relay
+    when: identity.verified
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 1000/h, burst: 2000, over: hold}
+
+default: accept
+
+# Checked whenever this file is loaded. "given" is laid over an ordinary, unremarkable message.
+expect:
+  - {given: {}, verdict: accept, rule: default}
+  - {given: {author: {kind: none}}, verdict: junk, rule: no-author}
+  - {given: {stage: relay, author: {kind: none}}, verdict: reject, rule: one-author}
+  - {given: {author: {kind: ambiguous}}, verdict: reject, rule: one-author}
+  - {given: {dmarc: {result: pass}}, verdict: accept, class: aligned}
+  - {given: {dmarc: {result: fail, policy: reject}}, verdict: reject, rule: dmarc-reject}
+  - {given: {dmarc: {result: fail, policy: reject}, arc: {result: pass, sealer: stranger.example}}, verdict: reject}
+  - {given: {dmarc: {result: fail, policy: quarantine}}, verdict: junk, rule: dmarc-quarantine}
+  - {given: {dmarc: {result: fail, policy: none}}, verdict: accept}
+  - {given: {spf: {result: fail}}, verdict: junk, rule: spf-fail}
+  - {given: {dmarc: {result: unknown}}, verdict: defer, rule: could-not-find-out}
+  - {given: {dmarc: {result: unknown}, client: {loopback: true}}, verdict: accept, rule: local-trial}
+  - {given: {dmarc: {result: fail, policy: reject}, client: {loopback: true}}, verdict: reject, rule: dmarc-reject}
+  - {given: {stage: relay}, verdict: accept}
+  - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+  - {given: {stage: relay, envelope: {recipientCount: 2001}}, verdict: hold, rule: relay-volume}
+`;

@@ -1,0 +1,146 @@
+/** What a BullMQ worker does with a job it was given: park it, hold it, or make an attempt and move it on. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Job as BullJob, DelayedError } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { type BullData, type Extra, encodeCourse, fields, jobFrom, readExtra, setAside } from './bullmq-job.ts';
+import { type Course, type Ending, type SetbackDelays, settle } from './course.ts';
+import type { Gate, LaneGate, Place } from './lane-gate.ts';
+import type { QueueLog } from './queue.ts';
+
+export interface AttemptParts {
+  readonly redis: Redis;
+  readonly gate: LaneGate;
+  readonly delays: SetbackDelays;
+  readonly now: () => number;
+  readonly log: QueueLog;
+  readonly keyOf: (bullId: string) => string;
+  /** The set of ids that are held, and of those dropped but not yet completed: BullMQ cannot count them. */
+  readonly heldKey: string;
+  readonly droppedKey: string;
+  readonly callBack: (bullIds: readonly string[]) => Promise<void>;
+}
+
+/** One attempt being made; stop() aborts it and, after the grace, gives it up. */
+export interface Running {
+  readonly gate: Gate;
+  readonly abort: AbortController;
+  readonly giveUp: () => void;
+  readonly over: Promise<void>;
+}
+
+/** BullMQ keeps times in 41 bits (until 2039); a held job that wakes up is put to sleep again. */
+const sleepOfHeldMs = 365 * 24 * 3_600_000;
+const pauseAfterFaultMs = 1_000;
+
+const interrupted: Ending = { kind: 'interrupted' };
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export class BullAttempts {
+  readonly #parts: AttemptParts;
+  readonly running = new Set<Running>();
+
+  constructor(parts: AttemptParts) {
+    this.#parts = parts;
+  }
+
+  /** BullMQ's processor: returns when the job is done; throws DelayedError when it was put off, UnrecoverableError when it is set aside. */
+  async process(job: BullJob<BullData>, token: string): Promise<string> {
+    const bullId = job.id ?? '';
+    const outcome = await this.#step(job, this.#parts.keyOf(bullId)).catch(async (error: unknown) => {
+      this.#parts.log.error({ job: bullId, error: text(error) }, 'the queue could not make or record an attempt');
+      await sleep(pauseAfterFaultMs);
+      return { kind: 'put-off', at: this.#parts.now() + pauseAfterFaultMs } as const;
+    });
+    if (outcome.kind === 'done') return 'done';
+    if (outcome.kind === 'failed') throw setAside(outcome.why);
+    await job.moveToDelayed(Math.ceil(outcome.at), token).catch((error: unknown) => {
+      // The lock is gone or Redis is: the job counts as stalled and is taken up by whoever looks next.
+      this.#parts.log.warn({ job: bullId, error: text(error) }, 'a job could not be put off');
+    });
+    throw new DelayedError();
+  }
+
+  async #step(job: BullJob<BullData>, key: string): Promise<Outcome> {
+    const { gate, redis, now, callBack } = this.#parts;
+    const extra = await this.#afterCrash(key, await readExtra(redis, key, job.data));
+    if (extra.verdict !== undefined) return this.#decided(job, extra.verdict, extra.course);
+    if (extra.hold !== undefined) return this.#putToSleep(job);
+    if (extra.dueAt > now()) return { kind: 'put-off', at: extra.dueAt };
+    const place = gate.enter(job.data.lane);
+    if (place === undefined) return { kind: 'put-off', at: now() + gate.park(job.data.lane, job.id ?? '') };
+    try {
+      return await this.#attempt(job, key, extra, place);
+    } finally {
+      await callBack(gate.leave(place));
+    }
+  }
+
+  /** An attempt that began and did not end was cut short by the death of its process. */
+  async #afterCrash(key: string, extra: Extra): Promise<Extra> {
+    if (extra.startedAt === undefined) return extra;
+    const { now, delays } = this.#parts;
+    const crash: Ending = { kind: 'crashed', why: 'the process ended during the attempt' };
+    const { course, state, dueAt } = settle(extra.course, crash, extra.startedAt, now(), delays);
+    const { startedAt: _, ...rest } = extra;
+    const failed = state === 'failed' ? { verdict: 'failed' as const } : {};
+    await this.#save(key, course, dueAt, failed.verdict);
+    return { ...rest, course, dueAt, ...failed };
+  }
+
+  async #save(key: string, course: Course, dueAt: number, verdict: 'done' | 'failed' | undefined): Promise<void> {
+    const write = this.#parts.redis.multi().hset(key, fields.course, encodeCourse(course)).hset(key, fields.due, dueAt);
+    if (verdict !== undefined) write.hset(key, fields.verdict, verdict);
+    await write.hdel(key, fields.started).exec();
+  }
+
+  async #attempt(job: BullJob<BullData>, key: string, extra: Extra, place: Place): Promise<Outcome> {
+    const { redis, now, delays, log } = this.#parts;
+    const startedAt = now();
+    await redis.hset(key, fields.started, startedAt);
+    const ending = place.gate.stopped ? interrupted : await this.#run(job, extra, place.gate);
+    const { course, state, dueAt } = settle(extra.course, ending, startedAt, now(), delays);
+    const steered = await readExtra(redis, key, job.data);
+    const verdict = steered.verdict ?? (state === 'due' ? undefined : state);
+    // Progress goes with the body.
+    const { progress: _, ...finished } = course;
+    await this.#save(key, verdict === 'done' ? finished : course, dueAt, verdict);
+    if (verdict === 'failed') log.error({ job: job.id, why: course.attempts.at(-1)?.why }, 'a job was set aside');
+    if (verdict !== undefined) return this.#decided(job, verdict, course);
+    return steered.hold === undefined ? { kind: 'put-off', at: dueAt } : this.#putToSleep(job);
+  }
+
+  async #run(job: BullJob<BullData>, extra: Extra, gate: Gate): Promise<Ending> {
+    const abort = new AbortController();
+    const givenUp = Promise.withResolvers<Ending>();
+    const over = Promise.withResolvers<void>();
+    const running: Running = { gate, abort, giveUp: () => givenUp.resolve(interrupted), over: over.promise };
+    this.running.add(running);
+    const attempt = gate.worker(jobFrom(job, extra, 'running', true), abort.signal).catch((error: unknown): Ending => {
+      return abort.signal.aborted ? interrupted : { kind: 'threw', why: text(error) };
+    });
+    try {
+      return await Promise.race([attempt, givenUp.promise]);
+    } finally {
+      this.running.delete(running);
+      over.resolve();
+    }
+  }
+
+  async #decided(job: BullJob<BullData>, verdict: 'done' | 'failed', course: Course): Promise<Outcome> {
+    const { redis, heldKey, droppedKey } = this.#parts;
+    if (verdict === 'failed') return { kind: 'failed', why: course.attempts.at(-1)?.why ?? 'set aside' };
+    if (job.data.body !== '') await job.updateData({ ...job.data, body: '' });
+    await redis.multi().srem(heldKey, job.id!).srem(droppedKey, job.id!).exec();
+    return { kind: 'done' };
+  }
+
+  async #putToSleep(job: BullJob<BullData>): Promise<Outcome> {
+    await this.#parts.redis.sadd(this.#parts.heldKey, job.id!);
+    return { kind: 'put-off', at: this.#parts.now() + sleepOfHeldMs };
+  }
+}
+
+type Outcome = { kind: 'done' } | { kind: 'failed'; why: string } | { kind: 'put-off'; at: number };

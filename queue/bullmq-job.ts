@@ -1,0 +1,117 @@
+/**
+ * How a job lies in Redis: BullMQ's own job hash, whose `data` never changes until the job is done, with four fields of ours beside it. They go when
+ * BullMQ removes the job. `hold` and `verdict` are written by whoever steers, the others by whoever holds the job's lock.
+ */
+import { type Job as BullJob, UnrecoverableError } from 'bullmq';
+import type { Redis } from 'ioredis';
+import { type Course, newCourse } from './course.ts';
+import type { Job, JobAbout, JobState } from './queue.ts';
+
+export interface BullData {
+  readonly lane: string;
+  /** base64, empty once the job is done: BullMQ keeps data as JSON. */
+  readonly body: string;
+  readonly about: JobAbout;
+  readonly createdAt: number;
+  readonly dueAt: number;
+  /** Held from the start, for this reason; later words are in the `hold` field. */
+  readonly hold?: string;
+}
+
+export interface Extra {
+  readonly course: Course;
+  readonly dueAt: number;
+  readonly hold?: string;
+  /** Decided; BullMQ's own state follows when a worker next meets the job. */
+  readonly verdict?: 'done' | 'failed';
+  /** An attempt began and has not ended: it is being made, or its process died. */
+  readonly startedAt?: number;
+}
+
+export const fields = {
+  course: 'epost-course',
+  due: 'epost-due',
+  hold: 'epost-hold',
+  verdict: 'epost-verdict',
+  started: 'epost-started',
+} as const;
+
+/** BullMQ refuses ':' and plain numbers as ids. */
+export function bullId(id: string): string {
+  return `j-${encodeURIComponent(id)}`;
+}
+
+export function idOf(job: BullJob<BullData>): string {
+  return decodeURIComponent((job.id ?? '').slice(2));
+}
+
+interface StoredCourse extends Omit<Course, 'progress'> {
+  readonly progress?: string;
+}
+
+export function encodeCourse({ progress, ...rest }: Course): string {
+  const stored: StoredCourse = {
+    ...rest,
+    ...(progress === undefined ? {} : { progress: Buffer.from(progress).toString('base64') }),
+  };
+  return JSON.stringify(stored);
+}
+
+function decodeCourse(text: string | null | undefined): Course {
+  if (text === null || text === undefined) return newCourse;
+  const { progress, ...rest } = JSON.parse(text) as StoredCourse;
+  return { ...rest, ...(progress === undefined ? {} : { progress: Buffer.from(progress, 'base64') }) };
+}
+
+export async function readExtra(redis: Redis, key: string, data: BullData): Promise<Extra> {
+  const { course, due, hold, verdict, started } = fields;
+  const [courseText, dueAt, holdReason, verdictText, startedAt] = await redis.hmget(
+    key,
+    course,
+    due,
+    hold,
+    verdict,
+    started,
+  );
+  // An empty `hold` says "released", which an absent one would not say of a job that was added held.
+  const reason = typeof holdReason === 'string' ? holdReason : (data.hold ?? '');
+  return {
+    course: decodeCourse(courseText),
+    dueAt: typeof dueAt === 'string' ? Number(dueAt) : data.dueAt,
+    ...(reason === '' ? {} : { hold: reason }),
+    ...(verdictText === 'done' || verdictText === 'failed' ? { verdict: verdictText } : {}),
+    ...(typeof startedAt === 'string' ? { startedAt: Number(startedAt) } : {}),
+  };
+}
+
+/** What our contract calls the state BullMQ and our fields describe. */
+export function stateOf(bullState: string, extra: Extra): JobState {
+  if (bullState === 'completed') return 'done';
+  if (extra.verdict !== undefined) return extra.verdict;
+  if (bullState === 'failed') return 'failed';
+  if (bullState === 'active' && extra.startedAt !== undefined) return 'running';
+  return extra.hold === undefined ? 'due' : 'held';
+}
+
+export function jobFrom(job: BullJob<BullData>, extra: Extra, state: JobState, withBody: boolean): Job {
+  const { progress, firstFailureAt, attempts, attemptCount } = extra.course;
+  return {
+    id: idOf(job),
+    lane: job.data.lane,
+    state,
+    body: withBody ? Uint8Array.from(Buffer.from(job.data.body, 'base64')) : new Uint8Array(),
+    about: job.data.about,
+    createdAt: job.data.createdAt,
+    dueAt: extra.dueAt,
+    attempts,
+    attemptCount,
+    ...(progress === undefined ? {} : { progress: Uint8Array.from(progress) }),
+    ...(firstFailureAt === undefined ? {} : { firstFailureAt }),
+    ...(extra.hold === undefined ? {} : { holdReason: extra.hold }),
+  };
+}
+
+/** Tells BullMQ to keep the job as failed. */
+export function setAside(why: string): UnrecoverableError {
+  return new UnrecoverableError(why);
+}

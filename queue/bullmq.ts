@@ -1,0 +1,304 @@
+/**
+ * The queue on Redis through BullMQ, for several gateways: what one adds any may work, and a dead one's jobs are taken over. Redis must be set
+ * `appendonly yes`, `appendfsync always`, `maxmemory-policy noeviction`; health() says so when it is not, or when that cannot be found out.
+ */
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Job as BullJob, Queue as BullQueue, Worker as BullWorker, type JobType } from 'bullmq';
+import { Redis } from 'ioredis';
+import { BullAttempts } from './bullmq-attempt.ts';
+import { type BullData, bullId, jobFrom, readExtra, stateOf } from './bullmq-job.ts';
+import { BullSteering } from './bullmq-steer.ts';
+import { defaultSetbackDelays, type SetbackDelays } from './course.ts';
+import { aboutMatches, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
+import { type Gate, LaneGate } from './lane-gate.ts';
+import type {
+  Job,
+  JobFilter,
+  JobState,
+  LaneRule,
+  Mark,
+  NewJob,
+  Queue,
+  QueueHealth,
+  QueueLog,
+  Worker,
+  WorkerHandle,
+} from './queue.ts';
+import { QueueFault, rememberDoneMs } from './queue.ts';
+import { redisHealth } from './redis-health.ts';
+
+export interface BullOptions {
+  /** `redis://[user:password@]host[:port][/db]` or `rediss://`. */
+  readonly url: string;
+  /** All gateways of one ring use one name. */
+  readonly name: string;
+  readonly now: () => number;
+  readonly random: () => number;
+  readonly log: QueueLog;
+  readonly setbackDelays?: SetbackDelays;
+  /** How long a gateway may be silent before its jobs are taken over. */
+  readonly takeOverMs?: number;
+}
+
+/** Redis keeps everything in memory, and BullMQ keeps data as JSON: larger bodies belong into the ring, with a reference here. */
+const maxBodyBytes = 256 * 1024;
+/** Longer than a pause of garbage collection or a short stop of the machine. */
+const defaultTakeOverMs = 30_000;
+/** A caller waits for Redis no longer than an SMTP client waits for us. */
+const commandTimeoutMs = 10_000;
+const pageSize = 100;
+const closeGraceMs = 10_000;
+
+const bullStates: Readonly<Record<JobState, JobType[]>> = {
+  due: ['wait', 'delayed', 'prioritized', 'active'],
+  running: ['active'],
+  held: ['wait', 'delayed', 'prioritized', 'active'],
+  failed: ['failed', 'wait', 'delayed', 'active'],
+  done: ['completed', 'wait', 'delayed', 'active'],
+};
+
+/** Throws QueueFault `queue-io` when Redis does not answer. */
+export async function openBullQueue(options: BullOptions): Promise<Queue> {
+  const redis = new Redis(options.url, {
+    lazyConnect: true,
+    maxRetriesPerRequest: 2,
+    commandTimeout: commandTimeoutMs,
+    connectTimeout: commandTimeoutMs,
+  });
+  redis.on('error', (error: Error) => options.log.warn({ error: error.message }, 'the connection to Redis failed'));
+  try {
+    await redis.connect();
+    await redis.ping();
+  } catch (cause) {
+    redis.disconnect();
+    throw new QueueFault('queue-io', 'Redis does not answer; is it running, and is its address right?', cause);
+  }
+  return new BullBackedQueue(redis, options);
+}
+
+class BullBackedQueue implements Queue {
+  readonly maxBodyBytes = maxBodyBytes;
+  readonly addsMarksAtomically = false;
+  readonly #redis: Redis;
+  readonly #options: BullOptions;
+  readonly #bull: BullQueue<BullData>;
+  readonly #gate: LaneGate;
+  readonly #attempts: BullAttempts;
+  readonly #steering: BullSteering;
+  readonly #gates = new Set<Gate>();
+  readonly #loose = new Set<Promise<void>>();
+  #worker: BullWorker<BullData> | undefined;
+  #workerRedis: Redis | undefined;
+  #closed = false;
+
+  constructor(redis: Redis, options: BullOptions) {
+    this.#redis = redis;
+    this.#options = options;
+    this.#gate = new LaneGate(options.random);
+    // Nobody reads BullMQ's event stream.
+    this.#bull = new BullQueue(options.name, {
+      connection: redis,
+      prefix: 'epost',
+      streams: { events: { maxLen: 10 } },
+    });
+    this.#bull.on('error', (error) => options.log.warn({ error: error.message }, 'the connection to Redis failed'));
+    const keyOf = (id: string) => this.#bull.toKey(id);
+    const sets = { heldKey: keyOf('epost-held'), droppedKey: keyOf('epost-dropped') };
+    const { now, log } = options;
+    this.#steering = new BullSteering({ redis, bull: this.#bull, now, ...sets });
+    this.#attempts = new BullAttempts({
+      ...sets,
+      redis,
+      keyOf,
+      now,
+      log,
+      gate: this.#gate,
+      delays: options.setbackDelays ?? defaultSetbackDelays,
+      callBack: (ids) => this.#steering.callBack(ids),
+    });
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new QueueFault('queue-closed', 'the queue is closed');
+  }
+
+  async #ask<T>(question: () => Promise<T>): Promise<T> {
+    this.#checkOpen();
+    try {
+      return await question();
+    } catch (cause) {
+      if (cause instanceof QueueFault) throw cause;
+      throw new QueueFault('queue-io', 'Redis did not do what it was asked', cause);
+    }
+  }
+
+  async add(
+    jobs: readonly NewJob[],
+    options: { readonly marks?: readonly Mark[] } = {},
+  ): Promise<{ id: string; added: boolean }[]> {
+    this.#checkOpen();
+    for (const job of jobs) checkNewJob(job, maxBodyBytes);
+    for (const mark of options.marks ?? []) checkMark(mark);
+    return this.#ask(async () => {
+      // BullMQ does not say whether an id was new; whose name the stored job has does.
+      const named = jobs.map((job) => ({ job, name: randomUUID() }));
+      if (jobs.length > 0) await this.#bull.addBulk(named.map(({ job, name }) => this.#bulkJob(job, name)));
+      const names = this.#redis.pipeline();
+      for (const { job } of named) names.hget(this.#bull.toKey(bullId(job.id)), 'name');
+      const stored = jobs.length > 0 ? await names.exec() : [];
+      await this.#steering.afterAdd(jobs.filter((_, i) => stored?.[i]?.[1] === named[i]?.name));
+      for (const mark of options.marks ?? []) await this.#writeMark(mark);
+      return named.map(({ job, name }, i) => ({ id: job.id, added: stored?.[i]?.[1] === name }));
+    });
+  }
+
+  #bulkJob(job: NewJob, name: string) {
+    const now = this.#options.now();
+    const dueAt = job.dueAt ?? now;
+    const data: BullData = {
+      lane: job.lane,
+      body: Buffer.from(job.body).toString('base64'),
+      about: job.about,
+      createdAt: now,
+      dueAt,
+      ...(job.hold === undefined ? {} : { hold: job.hold.reason }),
+    };
+    const delay = Math.max(0, Math.ceil(dueAt - now));
+    const keep = { age: rememberDoneMs / 1000 };
+    return { name, data, opts: { jobId: bullId(job.id), delay, removeOnComplete: keep, removeOnFail: false } };
+  }
+
+  work(rule: LaneRule, worker: Worker): WorkerHandle {
+    this.#checkOpen();
+    const { gate, callBack } = this.#gate.open(rule, worker);
+    this.#gates.add(gate);
+    if (this.#worker === undefined) this.#startWorker();
+    else this.#worker.concurrency = this.#gate.concurrency;
+    const called = this.#steering.callBack(callBack).finally(() => this.#loose.delete(called));
+    this.#loose.add(called);
+    return { stop: (graceMs) => this.#stop(gate, graceMs) };
+  }
+
+  #startWorker(): void {
+    const { url, name, log, takeOverMs = defaultTakeOverMs } = this.#options;
+    this.#workerRedis = new Redis(url, { maxRetriesPerRequest: null });
+    this.#workerRedis.on('error', (error: Error) =>
+      log.warn({ error: error.message }, 'the connection to Redis failed'),
+    );
+    this.#worker = new BullWorker<BullData>(name, (job, token) => this.#attempts.process(job, token ?? ''), {
+      connection: this.#workerRedis,
+      prefix: 'epost',
+      concurrency: this.#gate.concurrency,
+      lockDuration: takeOverMs,
+      stalledInterval: takeOverMs,
+      // Crashes are counted by us, with their reasons.
+      maxStalledCount: 1_000_000,
+    });
+    this.#worker.on('error', (error) => log.warn({ error: error.message }, 'the queue’s worker met an error'));
+  }
+
+  async #stop(gate: Gate, graceMs: number): Promise<void> {
+    this.#gate.close(gate);
+    this.#gates.delete(gate);
+    const mine = [...this.#attempts.running].filter((running) => running.gate === gate);
+    for (const { abort } of mine) abort.abort();
+    const patience = new AbortController();
+    const over = Promise.all(mine.map((running) => running.over)).finally(() => patience.abort());
+    await Promise.race([over, sleep(graceMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    for (const running of mine) running.giveUp();
+    if (this.#gates.size > 0) {
+      if (this.#worker !== undefined) this.#worker.concurrency = this.#gate.concurrency;
+      return;
+    }
+    const worker = this.#worker;
+    this.#worker = undefined;
+    // Waits until every job in hand is moved on.
+    await worker?.close();
+    this.#workerRedis?.disconnect();
+  }
+
+  async list(filter: JobFilter): Promise<Job[]> {
+    return this.#ask(async () => {
+      const found: Job[] = [];
+      const types =
+        filter.state === undefined ? [...new Set(Object.values(bullStates).flat())] : bullStates[filter.state];
+      // A job that a worker picks up and puts off while we read is in none of these when we look there: so once more at the end.
+      for (const type of types.includes('active') ? [...types, 'delayed' as const] : types) {
+        for (let start = 0; found.length < filter.limit; start += pageSize) {
+          const page = await this.#bull.getJobs([type], start, start + pageSize - 1, true);
+          for (const job of page) await this.#collect(job, type, filter, found);
+          if (page.length < pageSize) break;
+        }
+      }
+      return found.slice(0, filter.limit);
+    });
+  }
+
+  /** Checks the facts first: they came with the page. */
+  async #collect(job: BullJob<BullData> | undefined, type: JobType, filter: JobFilter, found: Job[]): Promise<void> {
+    if (job === undefined || !aboutMatches(job.data.about, filter.about)) return;
+    if (filter.lane !== undefined && job.data.lane !== filter.lane) return;
+    const extra = await readExtra(this.#redis, this.#bull.toKey(job.id!), job.data);
+    const state = stateOf(type, extra);
+    const known = filter.state === undefined || filter.state === state;
+    // A job may move from one page to another while we read.
+    if (known && !found.some(({ id }) => bullId(id) === job.id)) found.push(jobFrom(job, extra, state, false));
+  }
+
+  async get(id: string): Promise<Job | undefined> {
+    return this.#ask(async () => {
+      const found = await this.#steering.find(id);
+      return found === undefined ? undefined : jobFrom(found.job, found.extra, found.state, true);
+    });
+  }
+
+  async counts(): Promise<Record<JobState, number>> {
+    return this.#ask(() => this.#steering.counts());
+  }
+
+  async hold(id: string, reason: string): Promise<boolean> {
+    return this.#ask(() => this.#steering.hold(id, shortWhy(reason)));
+  }
+
+  async release(id: string): Promise<boolean> {
+    return this.#ask(() => this.#steering.release(id));
+  }
+
+  async retry(id: string): Promise<boolean> {
+    return this.#ask(() => this.#steering.retry(id));
+  }
+
+  async drop(id: string): Promise<boolean> {
+    return this.#ask(() => this.#steering.drop(id));
+  }
+
+  async getMark(key: string): Promise<Uint8Array | undefined> {
+    return this.#ask(async () => (await this.#redis.getBuffer(this.#bull.toKey(`epost-mark:${key}`))) ?? undefined);
+  }
+
+  /** As durable as Redis is set to be, whatever is asked for. */
+  async setMark(key: string, value: Uint8Array, expiresAt: number): Promise<void> {
+    const mark = { key, value, expiresAt };
+    checkMark(mark);
+    await this.#ask(() => this.#writeMark(mark));
+  }
+
+  async #writeMark({ key, value, expiresAt }: Mark): Promise<void> {
+    const name = this.#bull.toKey(`epost-mark:${key}`);
+    await this.#redis.set(name, Buffer.from(value), 'PXAT', Math.ceil(expiresAt));
+  }
+
+  async health(): Promise<QueueHealth> {
+    return this.#closed ? { ok: false, why: 'the queue is closed' } : redisHealth(this.#redis);
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    for (const gate of this.#gates) await this.#stop(gate, closeGraceMs);
+    await Promise.all(this.#loose);
+    this.#closed = true;
+    await this.#bull.close();
+    this.#redis.disconnect();
+  }
+}

@@ -1,0 +1,217 @@
+/** One worker's loop over an embedded queue: takes lanes in turn, makes attempts, writes down how they ended. Sleeps until something is due. */
+import type { Ending, SetbackDelays } from './course.ts';
+import type { EmbeddedStore } from './embedded-store.ts';
+import { type JobRecord, jobOf } from './job-record.ts';
+import { LaneBoard } from './lane-board.ts';
+import type { LaneRule, QueueLog, Worker, WorkerHandle } from './queue.ts';
+import { begun, ended } from './transitions.ts';
+
+export interface LoopParts {
+  readonly store: EmbeddedStore;
+  /** The body, or undefined if it is not what was written. */
+  readonly readBody: (record: JobRecord) => Promise<Uint8Array | undefined>;
+  readonly removeBodies: (names: readonly string[]) => Promise<void>;
+  readonly now: () => number;
+  readonly delays: SetbackDelays;
+  readonly log: QueueLog;
+}
+
+/** The clock may be set while we sleep. */
+const longestSleepMs = 60_000;
+/** After a disk fault, not at once again: a full disk answers quickly. */
+const pauseAfterFaultMs = 1_000;
+
+interface Lease {
+  readonly record: JobRecord;
+  readonly abort: AbortController;
+  /** Given back: its ending no longer counts. */
+  lost: boolean;
+}
+
+function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+export class WorkerLoop implements WorkerHandle {
+  readonly #parts: LoopParts;
+  readonly #rule: LaneRule;
+  readonly #worker: Worker;
+  readonly #board: LaneBoard;
+  readonly #running = new Set<Promise<void>>();
+  readonly #leases = new Set<Lease>();
+  /** Places taken, by attempts and by what is being claimed. */
+  #busy = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #pausedUntil = 0;
+  #stopped = false;
+
+  constructor(parts: LoopParts, rule: LaneRule, worker: Worker) {
+    this.#parts = parts;
+    this.#rule = rule;
+    this.#worker = worker;
+    this.#board = new LaneBoard(rule.perLane);
+    for (const { lane, at } of parts.store.laneHeads()) {
+      if (rule.match(lane)) this.#board.setHead(lane, at, parts.now());
+    }
+    this.#pump();
+  }
+
+  /** Something in this lane changed. */
+  look(lane: string): void {
+    if (this.#stopped || !this.#rule.match(lane)) return;
+    this.#refresh(lane);
+    this.#pump();
+  }
+
+  /** Reads the lane's head anew, in one tick, so that no concurrent change is overwritten by an older view. */
+  #refresh(lane: string): void {
+    this.#board.setHead(lane, this.#parts.store.nextDueAt(lane), this.#parts.now());
+  }
+
+  #pump(): void {
+    clearTimeout(this.#timer);
+    if (this.#stopped) return;
+    const now = this.#parts.now();
+    const places = new Map<string, number>();
+    while (this.#pausedUntil <= now && this.#busy < this.#rule.concurrency) {
+      const lane = this.#board.take(now);
+      if (lane === undefined) break;
+      places.set(lane, (places.get(lane) ?? 0) + 1);
+      this.#busy += 1;
+    }
+    for (const [lane, count] of places) this.#own(lane, this.#work(lane, count)).catch(neverRejects);
+    const paused = this.#pausedUntil > now ? this.#pausedUntil : undefined;
+    const next = paused ?? (this.#busy < this.#rule.concurrency ? this.#board.nextAt() : undefined);
+    if (next === undefined) return;
+    const sleepMs = Math.max(1, Math.min(next - now, longestSleepMs));
+    this.#timer = setTimeout(() => this.#pump(), sleepMs);
+  }
+
+  /** Keeps the task among those that a stop waits for; the promise never rejects. */
+  #own(lane: string, task: Promise<void>): Promise<void> {
+    const owned = task
+      .catch((error: unknown) => {
+        this.#pausedUntil = this.#parts.now() + pauseAfterFaultMs;
+        this.#parts.log.error({ lane, error: text(error) }, 'the queue could not make or record an attempt');
+      })
+      .finally(() => {
+        this.#running.delete(owned);
+        this.#pump();
+      });
+    this.#running.add(owned);
+    return owned;
+  }
+
+  /** Fills up to `places` places of a lane in one commit: how many jobs it has is known only there. Ends with its attempts. */
+  async #work(lane: string, places: number): Promise<void> {
+    const records = await this.#claim(lane, places);
+    const attempts = records.map((record) => this.#own(lane, this.#attempt(record)));
+    if (records.length < places) this.#pump();
+    await Promise.all(attempts);
+  }
+
+  async #claim(lane: string, places: number): Promise<readonly JobRecord[]> {
+    const { store, now, log } = this.#parts;
+    let free = places;
+    try {
+      const { records, damaged } = await store.claim(lane, places, begun(now()));
+      free = places - records.length;
+      this.#refresh(lane);
+      if (damaged > 0) log.error({ lane, damaged }, 'damaged job records were set aside');
+      return records;
+    } finally {
+      this.#free(lane, free);
+    }
+  }
+
+  #free(lane: string, places: number): void {
+    this.#busy -= places;
+    for (let place = 0; place < places; place += 1) this.#board.free(lane, this.#parts.now());
+  }
+
+  async #attempt(record: JobRecord): Promise<void> {
+    const lease: Lease = { record, abort: new AbortController(), lost: false };
+    this.#leases.add(lease);
+    try {
+      const ending = this.#stopped ? interrupted : await this.#run(lease);
+      await this.#writeDown(lease, ending);
+    } finally {
+      this.#leases.delete(lease);
+      this.#free(record.lane, 1);
+    }
+  }
+
+  async #run({ record, abort }: Lease): Promise<Ending> {
+    const body = await this.#parts.readBody(record);
+    if (body === undefined) return { kind: 'never', why: 'the body of this job was damaged on disk' };
+    try {
+      return await this.#worker(jobOf(record, body), abort.signal);
+    } catch (error) {
+      return abort.signal.aborted ? interrupted : { kind: 'threw', why: text(error) };
+    }
+  }
+
+  /**
+   * Until the disk takes it: a job whose end is not written down counts as running, and nobody would look at it again before the next start. The place
+   * in its lane stays taken meanwhile, so that a broken disk slows the work down. At a stop the next start finds out.
+   */
+  async #writeDown(lease: Lease, ending: Ending): Promise<void> {
+    while (!lease.lost) {
+      try {
+        return await this.#end(lease, ending);
+      } catch (error) {
+        const { record } = lease;
+        this.#parts.log.error(
+          { job: record.id, ending: ending.kind, error: text(error) },
+          'the end of an attempt could not be written down; trying again',
+        );
+        if (this.#stopped) return;
+        await delay(pauseAfterFaultMs, lease.abort.signal);
+      }
+    }
+  }
+
+  async #end({ record }: Lease, ending: Ending): Promise<void> {
+    const { store, now, delays, removeBodies, log } = this.#parts;
+    const change = await store.change(record.id, ended(ending, record.startedAt ?? 0, now(), delays));
+    if (change === undefined) return;
+    await removeBodies(change.unused);
+    if (change.after.state === 'failed') {
+      log.error({ job: record.id, lane: record.lane, why: change.after.attempts.at(-1)?.why }, 'a job was set aside');
+    }
+    this.#refresh(record.lane);
+  }
+
+  async stop(graceMs: number): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    for (const lease of this.#leases) lease.abort.abort();
+    const patience = new AbortController();
+    const all = Promise.all(this.#running).finally(() => patience.abort());
+    await Promise.race([all, delay(graceMs, patience.signal)]);
+    for (const lease of this.#leases) {
+      lease.lost = true;
+      // Where the disk does not take it, the next start finds the job running and takes it up.
+      await this.#end(lease, interrupted).catch((error: unknown) => {
+        this.#parts.log.error({ job: lease.record.id, error: text(error) }, 'a job could not be given back');
+      });
+    }
+  }
+}
+
+function neverRejects(): void {
+  // What fails is logged by its owner.
+}
+
+const interrupted: Ending = { kind: 'interrupted' };
+
+/** Resolves after `ms`, or when the signal aborts. */
+function delay(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener('abort', () => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,170 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseConfig } from '../../deploy/config/load.ts';
+import { withOverrides } from '../../deploy/config/overrides.ts';
+import { InputFault } from '../../deploy/config/problem.ts';
+import { parseHostPort } from '../../deploy/config/schema.ts';
+import { type Choices, configText, defaultPorts, maxPortBase } from '../../deploy/config/template.ts';
+import type { RingDescriptor } from '../../node/identity/ring.ts';
+
+const choices: Choices = {
+  domain: 'example.org',
+  hostname: 'mx.example.org',
+  portBase: 0,
+  dns: [],
+  mxPort: 25,
+  postmaster: 'alice@example.org',
+  gateway: true,
+};
+const good = configText(choices);
+
+function problemsOf(text: string): string[] {
+  try {
+    parseConfig(text, 'epost.yaml');
+    return [];
+  } catch (fault) {
+    if (fault instanceof InputFault) return fault.message.split('\n');
+    throw fault;
+  }
+}
+
+describe('the configuration that init writes', () => {
+  it('is one that a start accepts', () => {
+    expect(problemsOf(good)).toEqual([]);
+    expect(problemsOf(configText({ ...choices, gateway: false }))).toEqual([]);
+  });
+
+  it('keeps every choice, also one that YAML would read otherwise', () => {
+    const config = parseConfig(
+      configText({
+        ...choices,
+        portBase: 7,
+        dns: ['[::1]:53'],
+        smarthost: 'mail.example.net:587',
+        mxPort: 2626,
+        redisUrl: 'redis://127.0.0.1:1/0',
+      }),
+      'f',
+    );
+    expect(config.access.imap.port).toBe(defaultPorts.imap + 7);
+    expect(config.gateway?.mx.port).toBe(defaultPorts.mx + 7);
+    expect(config.gateway?.dns.servers).toEqual(['[::1]:53']);
+    expect(config.gateway?.delivery.smarthost).toBe('mail.example.net:587');
+    expect(config.gateway?.delivery.mxPort).toBe(2626);
+    expect(config.gateway?.queue).toEqual({ kind: 'redis', url: 'redis://127.0.0.1:1/0' });
+  });
+
+  it('has every port below 65536 up to the largest base', () => {
+    expect(problemsOf(configText({ ...choices, portBase: maxPortBase }))).toEqual([]);
+    expect(problemsOf(configText({ ...choices, portBase: maxPortBase + 1 })).length).toBeGreaterThan(0);
+  });
+
+  it('reads durations as milliseconds', () => {
+    expect(parseConfig(good, 'f').gateway?.delivery.retry).toEqual({
+      first: 60_000,
+      max: 14_400_000,
+      giveUp: 432_000_000,
+    });
+  });
+});
+
+describe('a configuration with mistakes', () => {
+  it('tells all of them at once, each with its line, what was found, what was expected and what to do', () => {
+    const bad = good
+      .replace('hostname: mx', 'hostnam: mx')
+      .replace('port: 2525', 'prt: 2525')
+      .replace('level: info', 'level: loud')
+      .replace('127.0.0.0/8', '127.0.0.0/99')
+      .replace('max: 4h', 'max: 4 hours');
+    expect(problemsOf(bad)).toEqual([
+      'epost.yaml:1:1: hostname: found nothing, expected string; add it',
+      'epost.yaml:22:3: gateway.mx.port: found nothing, expected number; add it',
+      'epost.yaml:22:25: gateway.mx.prt: found the unknown key "prt", expected one of host, port; did you mean port?',
+      expect.stringMatching(
+        /^epost\.yaml:41:25: gateway\.delivery\.retry\.max: found "4 hours", expected a number and a unit/,
+      ),
+      expect.stringMatching(
+        /^epost\.yaml:48:12: gateway\.exempt\.0: found "127\.0\.0\.0\/99", expected an IP address or a network/,
+      ),
+      expect.stringMatching(
+        /^epost\.yaml:57:7: log\.level: found "loud", expected "debug" or "info" or "warn" or "error"/,
+      ),
+      expect.stringMatching(/^epost\.yaml:5:1: hostnam: found the unknown key "hostnam", .*; did you mean hostname\?$/),
+    ]);
+  });
+
+  it('that are of syntax has the place of each', () => {
+    expect(problemsOf('version: 1\nnode: [\n')).toEqual([
+      expect.stringMatching(/^epost\.yaml:3:1: found .*expected YAML/),
+    ]);
+  });
+
+  // Each file is refused; its neighbour .txt holds a part of what is said.
+  const folder = new URL('refused/', import.meta.url);
+  for (const name of readdirSync(folder).filter((one) => one.endsWith('.yaml'))) {
+    it(`refused/${name} is refused with its sentence`, () => {
+      const expected = readFileSync(new URL(name.replace('.yaml', '.txt'), folder), 'utf8').trim();
+      expect(problemsOf(readFileSync(new URL(name, folder), 'utf8')).join('\n')).toContain(expected);
+    });
+  }
+
+  it('never crashes the reader, whatever the text', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ maxLength: 300 }),
+          fc.constant(good).map((text) => text),
+          cutAndJoined(),
+        ),
+        (text) => {
+          problemsOf(text);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
+
+/** The good text with a piece taken out and another put in. */
+function cutAndJoined(): fc.Arbitrary<string> {
+  return fc
+    .tuple(fc.nat(good.length), fc.nat(40), fc.string({ maxLength: 20 }))
+    .map(([at, length, put]) => good.slice(0, at) + put + good.slice(at + length));
+}
+
+describe('the options of a later start', () => {
+  const ring = { name: 'example.org', domains: ['example.org'] } as unknown as RingDescriptor;
+  const config = parseConfig(good, 'f');
+
+  it('shift all ports', () => {
+    const moved = withOverrides(config, { 'port-base': '1000' }, ring);
+    expect([
+      moved.gateway?.mx.port,
+      moved.access.submission.port,
+      moved.access.imap.port,
+      moved.access.imaps.port,
+      moved.http?.port,
+    ]).toEqual([3525, 2587, 2143, 2993, 9025]);
+    expect(moved.node.listen).toEqual(['/ip4/127.0.0.1/tcp/8525']);
+  });
+
+  it('refuse another domain than the ring’s', () => {
+    expect(() => withOverrides(config, { domain: 'example.net' }, ring)).toThrow(InputFault);
+    expect(withOverrides(config, { domain: 'Example.ORG' }, ring)).toEqual(config);
+  });
+});
+
+describe('HOST:PORT', () => {
+  it.each([
+    ['a name', 'mail.example.net:25', { host: 'mail.example.net', port: 25 }],
+    ['an IPv6 address in brackets', '[::1]:53', { host: '::1', port: 53 }],
+    ['an IPv6 address without brackets could be read two ways', '::1:53', undefined],
+    ['a port of 0', 'a:0', undefined],
+    ['a port above 65535', 'a:65536', undefined],
+    ['no port', 'a', undefined],
+    ['something that is no address in brackets', '[abc]:1', undefined],
+  ])('%s: %s', (_why, text, expected) => {
+    expect(parseHostPort(text)).toEqual(expected);
+  });
+});

@@ -1,0 +1,350 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { decode } from '@ipld/dag-cbor';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { bounceJob } from '../../../gateway/bounce.ts';
+import {
+  type DeliveryParts,
+  deliveryDelay,
+  type FailedRecipient,
+  type Handed,
+  saltFor,
+  startDelivery,
+} from '../../../gateway/inbound/deliver.ts';
+import {
+  encodeInboundJob,
+  type InboundJob,
+  inboundLane,
+  inboundLaneFor,
+  type StoredMessage,
+} from '../../../gateway/inbound/job.ts';
+import type { TraceEvent } from '../../../gateway/inbound/parts.ts';
+import { awaitedReceipts, type ReceiptSeen } from '../../../gateway/inbound/receipts.ts';
+import type { Domain } from '../../../policy/address.ts';
+import { openEmbeddedQueue } from '../../../queue/embedded.ts';
+import type { Queue } from '../../../queue/queue.ts';
+import { address } from './listener-under-test.ts';
+
+const alice = address('alice@example.org');
+const bob = address('bob@example.org');
+const silent = { debug() {}, info() {}, warn() {}, error() {} };
+const message = Buffer.from('From: a@sender.example\r\nSubject: s\r\n\r\nbody\r\n');
+
+let dir: string;
+let queue: Queue;
+let now: number;
+let events: (TraceEvent & { trace: string })[];
+let told: FailedRecipient[];
+let handedOver: { id: string; recipient: string; salt?: string }[];
+let stored: string[];
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'epost-deliver-'));
+  now = Date.now();
+  queue = await openEmbeddedQueue({ dir, role: 'owner', now: () => now, log: silent, minFreeBytes: 1 });
+  [events, told, handedOver, stored] = [[], [], [], []];
+});
+afterEach(async () => {
+  await queue.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+interface Ring {
+  readonly store?: () => Promise<void>;
+  readonly deliver?: (recipient: string, attempt: number) => Handed;
+}
+
+function parts({ store, deliver }: Ring = {}): DeliveryParts {
+  return {
+    queue,
+    store: async (bytes, salt): Promise<StoredMessage> => {
+      await store?.();
+      stored.push(Buffer.from(salt).toString('hex'));
+      return { size: bytes.length, hash: new Uint8Array(32), manifest: { key: new Uint8Array(32) } };
+    },
+    deliver: async ({ id, recipient }) => {
+      const attempt = handedOver.filter((one) => one.recipient === recipient).length;
+      handedOver.push({ id, recipient });
+      return deliver?.(recipient, attempt) ?? { kind: 'sent', id: new Uint8Array(32), copies: 1 };
+    },
+    isFinal: (fault) => fault instanceof TypeError,
+    fetch: async () => message,
+    notifySender: async (failed) => {
+      told.push(failed);
+      return 'told';
+    },
+    secret: new Uint8Array(32),
+    awaitReceipt: () => undefined,
+    trace: (trace, event) => events.push({ trace, ...event }),
+    log: silent,
+    now: () => now,
+  };
+}
+
+async function add(job: Partial<InboundJob> = {}): Promise<void> {
+  const body = encodeInboundJob({
+    version: 1,
+    trace: 't1',
+    envelopeFrom: 'a@sender.example',
+    recipients: [alice, bob],
+    folder: 'inbox',
+    provenance: new Uint8Array(),
+    receivedAt: now,
+    senderProven: true,
+    message,
+    ...job,
+  });
+  await queue.add([{ id: 'in:t1', lane: inboundLaneFor(body.length), body, about: {} }]);
+}
+
+/** Works until the job is in this state, letting time pass. */
+async function work(ring: Ring, state: 'done' | 'failed' = 'done'): Promise<void> {
+  const worker = startDelivery(parts(ring));
+  await expect
+    .poll(async () => {
+      now += 400_000;
+      const job = await queue.get('in:t1');
+      if (job?.state === 'due') await queue.retry('in:t1');
+      return job?.state;
+    })
+    .toBe(state);
+  await worker.stop(1_000);
+}
+
+describe('into the ring', () => {
+  it('each recipient is notified once, of one stored message', async () => {
+    await add();
+    await work({});
+    expect(handedOver.map((one) => one.recipient)).toEqual([alice, bob]);
+    expect(stored).toEqual([Buffer.from(saltFor(new Uint8Array(32), 't1')).toString('hex')]);
+    expect(events.map((event) => event.what)).toEqual(['stored', 'notified', 'notified']);
+  });
+
+  it('a large message has a lane of its own, and is delivered as well', async () => {
+    await add({ message: Buffer.alloc(1024 * 1024, 'x') });
+    expect((await queue.get('in:t1'))?.lane).not.toBe(inboundLane);
+    await work({});
+    expect(handedOver.map((one) => one.recipient)).toEqual([alice, bob]);
+  });
+
+  it('who was notified is not notified again when another has to wait', async () => {
+    await add();
+    const later: Handed = { kind: 'later', reason: 'too few copies' };
+    await work({
+      deliver: (who, attempt) =>
+        who === bob && attempt < 2 ? later : { kind: 'sent', id: new Uint8Array(32), copies: 2 },
+    });
+    expect(handedOver.map((one) => one.recipient)).toEqual([alice, bob, bob, bob]);
+    expect(stored).toHaveLength(1);
+    expect(new Set(handedOver.map((one) => one.id))).toEqual(new Set(['in:t1']));
+  });
+
+  it('a ring that is away is waited for', async () => {
+    await add();
+    let tries = 0;
+    await work({
+      store: async () => {
+        tries += 1;
+        if (tries < 3) throw new Error('the node is away');
+      },
+    });
+    expect(tries).toBe(3);
+    expect((await queue.get('in:t1'))?.attempts.map((attempt) => attempt.outcome)).toEqual(['later', 'later', 'done']);
+  });
+
+  it('a job that is none is set aside', async () => {
+    await queue.add([{ id: 'in:t1', lane: inboundLane, body: Buffer.from('nonsense'), about: {} }]);
+    await work({}, 'failed');
+  });
+
+  it.each([
+    [0, 1_000],
+    [1, 2_000],
+    [5, 32_000],
+    [9, 300_000],
+    [1_000_000, 300_000],
+  ])('after %i attempts the wait is %i ms', (attempts, ms) => {
+    expect(deliveryDelay(attempts)).toBe(ms);
+  });
+});
+
+describe('nothing is tried for ever', () => {
+  /** As `work`, with a postmaster who looks only at the end. */
+  async function waitFor(ring: Ring, state: 'done' | 'failed'): Promise<void> {
+    const worker = startDelivery(parts(ring));
+    await expect
+      .poll(
+        async () => {
+          now += 400_000;
+          return (await queue.get('in:t1'))?.state;
+        },
+        { timeout: 10_000 },
+      )
+      .toBe(state);
+    await worker.stop(1_000);
+  }
+  const sent: Handed = { kind: 'sent', id: new Uint8Array(32), copies: 1 };
+  const noRoom: Ring = {
+    store: async () => {
+      throw new TypeError('a message of 36700405 octets');
+    },
+  };
+
+  it('a message that the ring can never take is set aside at once, and its proven sender told for each recipient', async () => {
+    await add();
+    await work(noRoom, 'failed');
+    expect(told.map(({ recipient, status }) => [recipient, status])).toEqual([
+      [alice, '5.3.0'],
+      [bob, '5.3.0'],
+    ]);
+    expect((await queue.get('in:t1'))?.attempts).toHaveLength(1);
+    expect(events.filter((event) => event.what === 'undeliverable')).toHaveLength(2);
+  });
+
+  it('an unproven sender is not told of that either', async () => {
+    await add({ senderProven: false });
+    await work(noRoom, 'failed');
+    expect(told).toEqual([]);
+  });
+
+  it('a letter that can never be sent harms its own recipient only', async () => {
+    await add();
+    await work(
+      { deliver: (who) => (who === alice ? { kind: 'never', reason: 'a letter of 5000 octets' } : sent) },
+      'failed',
+    );
+    expect(handedOver.map((one) => one.recipient)).toEqual([alice, bob]);
+    expect(told.map(({ recipient }) => recipient)).toEqual([alice]);
+    expect((await queue.get('in:t1'))?.attempts.at(-1)?.why).toContain(`given up for ${alice}`);
+  });
+
+  it('after five days of trouble the others keep what they have, and the sender is told', async () => {
+    await add();
+    now = Date.now() + 6 * 24 * 3_600_000;
+    await queue.retry('in:t1');
+    const later: Handed = { kind: 'later', reason: 'too few copies' };
+    const ring: Ring = { deliver: (who) => (who === bob ? later : sent) };
+    const worker = startDelivery(parts(ring));
+    // Its time is counted from the first failure: a job that was held for a week is tried as long as any other.
+    await expect.poll(async () => (await queue.get('in:t1'))?.attemptCount).toBe(1);
+    expect((await queue.get('in:t1'))?.state).toBe('due');
+    await worker.stop(1_000);
+    now += 5 * 24 * 3_600_000;
+    await queue.retry('in:t1');
+    await waitFor(ring, 'failed');
+    expect(handedOver.filter((one) => one.recipient === alice)).toHaveLength(1);
+    expect(told.map(({ recipient, status }) => [recipient, status])).toEqual([[bob, '5.4.7']]);
+  });
+
+  it('what was given up is tried again when the postmaster asks for it', async () => {
+    await add();
+    let room = false;
+    const ring: Ring = {
+      deliver: (who) => (who === alice || room ? sent : { kind: 'never', reason: 'too large' }),
+    };
+    await work(ring, 'failed');
+    room = true;
+    await queue.retry('in:t1');
+    await waitFor(ring, 'done');
+    expect(handedOver.at(-1)?.recipient).toBe(bob);
+  });
+});
+
+describe('a user who is gone after the message was taken', () => {
+  const gone: Ring = {
+    deliver: (who) => (who === bob ? { kind: 'no-such-user' } : { kind: 'sent', id: new Uint8Array(32), copies: 1 }),
+  };
+  const rows: readonly [why: string, job: Partial<InboundJob>, tellings: number][] = [
+    ['a proven sender is told', {}, 1],
+    ['an unproven sender is not: that would be backscatter', { senderProven: false }, 0],
+    ['the null sender is not', { envelopeFrom: '' }, 0],
+  ];
+  it.each(rows)('%s', async (_why, job, tellings) => {
+    await add(job);
+    await work(gone);
+    expect(told).toHaveLength(tellings);
+    expect(events.find((event) => event.what === 'undeliverable')).toMatchObject({ recipient: bob });
+    expect(handedOver.map((one) => one.recipient)).toEqual([alice, bob]);
+  });
+
+  it('the notice goes out by the queue, from nobody, once', async () => {
+    await add();
+    await work(gone);
+    const [failed] = told;
+    if (failed === undefined) throw new Error('nobody was told');
+    const options = { hostname: 'mx.example.org', domain: 'example.org' as Domain, dkim: [] };
+    const job = await bounceJob(failed, options);
+    expect(job).toEqual(await bounceJob(failed, options));
+    expect(job?.lane).toBe('out:sender.example');
+    const body = decode<{ envelopeFrom: string; recipients: string[]; message: { bytes: Uint8Array } }>(
+      job?.body ?? new Uint8Array(),
+    );
+    expect(body).toMatchObject({ envelopeFrom: '', recipients: ['a@sender.example'] });
+    const text = Buffer.from(body.message.bytes).toString();
+    expect(text).toContain('Final-Recipient: rfc822; bob@example.org\r\nAction: failed\r\nStatus: 5.1.1\r\n');
+    expect(text).toContain('Subject: s\r\n');
+    expect(text).not.toContain('body');
+  });
+});
+
+describe('receipts', () => {
+  const stored: StoredMessage = { size: message.length, hash: new Uint8Array(32) };
+  const awaiting = (trace: string, recipient: string, sender = 'a@sender.example') => ({
+    trace,
+    recipient: address(recipient),
+    sender,
+    receivedAt: now,
+    message: stored,
+  });
+
+  function receiving() {
+    const post = { tell: (_receipt: ReceiptSeen): void => undefined };
+    const errors: string[] = [];
+    const awaited = awaitedReceipts({
+      ...parts(),
+      post: {
+        onReceipt: (listener) => {
+          post.tell = listener;
+          return () => undefined;
+        },
+      },
+      log: { error: (_facts, text) => errors.push(text) },
+    });
+    return { awaited, errors, tell: (receipt: ReceiptSeen) => post.tell(receipt) };
+  }
+  const [first, second] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
+
+  it('are written into the trace of their message, whichever comes first', () => {
+    const { awaited, tell } = receiving();
+    awaited.expect(first, awaiting('t1', alice));
+    tell({ id: first, verdict: 'accepted' });
+    tell({ id: second, verdict: 'refused', rule: 'blocked' });
+    awaited.expect(second, awaiting('t2', bob));
+    tell({ id: first, verdict: 'accepted' });
+    expect(events).toEqual([
+      { trace: 't1', what: 'receipt', recipient: alice, verdict: 'accepted' },
+      { trace: 't2', what: 'receipt', recipient: bob, verdict: 'refused', rule: 'blocked' },
+    ]);
+  });
+
+  it.each([
+    ['refused', '5.7.1'],
+    ['undeliverable', '5.4.7'],
+  ])('that say %s are told to the postmaster and to the proven sender', async (verdict, status) => {
+    const { awaited, errors, tell } = receiving();
+    awaited.expect(first, awaiting('t1', alice));
+    tell({ id: first, verdict });
+    await expect.poll(() => told.length).toBe(1);
+    expect(told[0]).toMatchObject({ sender: 'a@sender.example', recipient: alice, status, trace: 't1' });
+    expect(Buffer.from(told[0]?.originalHeader ?? []).toString()).toContain('Subject: s');
+    expect(errors).toHaveLength(1);
+  });
+
+  it('of mail whose sender is not proven are told to the postmaster alone', () => {
+    const { awaited, errors, tell } = receiving();
+    awaited.expect(first, awaiting('t1', alice, ''));
+    tell({ id: first, verdict: 'refused' });
+    expect([told.length, errors.length]).toEqual([0, 1]);
+  });
+});

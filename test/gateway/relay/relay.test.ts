@@ -1,0 +1,522 @@
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { dkimVerify } from 'mailauth/lib/dkim/verify.js';
+import selfsigned from 'selfsigned';
+import { SMTPServer } from 'smtp-server';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createDkimKeys, type DkimKey } from '../../../gateway/dkim/keys.ts';
+import { dkimRecord } from '../../../gateway/dkim/record.ts';
+import { createResolver } from '../../../gateway/dns/resolver.ts';
+import type { Told } from '../../../gateway/relay/deliver.ts';
+import { Ledger } from '../../../gateway/relay/ledger.ts';
+import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
+import { type Relay, type RelaySettings, startRelay } from '../../../gateway/relay/relay.ts';
+import { encodeRelayBody } from '../../../gateway/relay/relay-job.ts';
+import type { RelayAnswer, RelayRequest } from '../../../node/door/gateway-post.ts';
+import type { Decision } from '../../../policy/decide.ts';
+import type { Evidence } from '../../../policy/evidence.ts';
+import { openEmbeddedQueue } from '../../../queue/embedded.ts';
+import type { Queue } from '../../../queue/queue.ts';
+import { type DnsServer, startDnsServer } from '../dns-server.ts';
+import { type Sink, startSink } from './sink.ts';
+
+async function until(what: string, check: () => Promise<boolean> | boolean): Promise<void> {
+  const end = Date.now() + 15_000;
+  while (!(await check())) {
+    if (Date.now() > end) throw new Error(`it never came true that ${what}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 10);
+    });
+  }
+}
+
+const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+const message = Buffer.from(
+  'From: Alice <alice@example.org>\r\nTo: x@dest.example\r\nBcc: secret@dest.example\r\nSubject: hi\r\n\r\nHello\r\n.dot\r\n',
+);
+
+let dir: string;
+let keys: DkimKey[];
+let dns: DnsServer;
+let sink: Sink;
+let queue: Queue;
+let relay: Relay;
+let notices: NoticeFacts[];
+let tell: () => Told;
+let ask: (request: RelayRequest) => Promise<RelayAnswer>;
+let decision: Pick<Decision, 'verdict' | 'rule'>;
+let decidedOn: Evidence[];
+let fetched: () => Uint8Array;
+
+beforeAll(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'epost-relay-'));
+  keys = await createDkimKeys(join(dir, 'dkim'), 'test');
+});
+
+afterAll(() => rm(dir, { recursive: true }));
+
+async function start(settings: RelaySettings = {}): Promise<void> {
+  queue = await openEmbeddedQueue({
+    dir: join(dir, 'queue'),
+    role: 'owner',
+    now: Date.now,
+    log: quiet,
+    minFreeBytes: 1,
+  });
+  relay = startRelay({
+    queue,
+    post: {
+      onRelayRequest(handler) {
+        ask = handler;
+        return () => undefined;
+      },
+      sendNotice: async (facts) => {
+        const told = tell();
+        if (told.kind === 'sent') notices.push(facts);
+        return told;
+      },
+      fetch: async () => fetched(),
+      store: async () => ({}),
+    },
+    resolver: createResolver({ servers: [dns.address], timeoutMs: 1_000, now: Date.now }),
+    settings: {
+      mxPort: sink.port,
+      allowPrivate: true,
+      retry: { firstMs: 20, maxMs: 50, giveUpMs: 60_000 },
+      ...settings,
+    },
+    ledgerDir: join(dir, 'ledger'),
+    hostname: 'gw.example.org',
+    ring: { name: 'example.org', domains: ['example.org'] },
+    dkim: () => keys,
+    decide: (evidence) => {
+      decidedOn.push(evidence);
+      return { class: 'ring-user', stage: 'relay', policyHash: '', trace: [], shadow: [], ...decision };
+    },
+    maxMessageBytes: 1_000_000,
+    now: Date.now,
+    random: Math.random,
+    log: quiet,
+    trace: () => undefined,
+  });
+}
+
+beforeEach(async () => {
+  notices = [];
+  decidedOn = [];
+  tell = () => ({ kind: 'sent' });
+  fetched = () => message;
+  decision = { verdict: 'accept', rule: 'default' };
+  sink = await startSink();
+  dns = await startDnsServer({
+    'dest.example': { MX: [{ preference: 10, exchange: 'mx.dest.example' }] },
+    'other.example': { MX: [{ preference: 10, exchange: 'mx.dest.example' }] },
+    'mx.dest.example': { A: ['127.0.0.1'] },
+    'null.example': { MX: [{ preference: 0, exchange: '.' }] },
+    'dead.example': {
+      MX: [
+        { preference: 10, exchange: 'dead-host.example' },
+        { preference: 20, exchange: 'mx.dest.example' },
+      ],
+    },
+    'dead-host.example': { A: ['127.0.0.2'] },
+  });
+  await start();
+});
+
+afterEach(async () => {
+  await relay.stop(1_000);
+  await queue.close();
+  await sink.close();
+  await dns.close();
+  await rm(join(dir, 'queue'), { recursive: true });
+  await rm(join(dir, 'ledger'), { recursive: true });
+});
+
+let requests = 0;
+function request(to: string[], fields: { bytes?: Uint8Array; from?: string; id?: string } = {}): RelayRequest {
+  requests += 1;
+  const bytes = fields.bytes ?? message;
+  const id = fields.id ?? createHash('sha256').update(`request ${requests}`).digest('hex');
+  const from = { kind: 'user', address: 'alice@example.org', ring: 'example.org', notBefore: Date.now() - 86_400_000 };
+  return {
+    id,
+    from: from as unknown as RelayRequest['from'],
+    envelope: { from: fields.from ?? 'alice@example.org', to },
+    message: {} as RelayRequest['message'],
+    trace: `trace-${requests}`,
+    at: Date.now(),
+    bytes: async () => bytes,
+  };
+}
+
+const jobOf = async (one: RelayRequest, domain = 'dest.example') => queue.get(`relay ${one.id} ${domain}`);
+
+async function accepted(to: string[], domain = 'dest.example') {
+  const one = request(to);
+  expect(await ask(one)).toEqual({ verdict: 'accepted' });
+  return { one, done: () => until('the job is done', async () => (await jobOf(one, domain))?.state === 'done') };
+}
+
+describe('delivery', () => {
+  test('a message arrives signed by both keys, put in order, and as it was signed', async () => {
+    const { done } = await accepted(['Bob.Case@dest.example']);
+    await done();
+    const [received] = sink.received;
+    expect(received).toMatchObject({ from: 'alice@example.org', recipients: ['Bob.Case@dest.example'] });
+    const text = received!.data.toString('latin1');
+    expect(text).toMatch(/^Received: from example\.org \(ePOST ring\) by gw\.example\.org\r\n/);
+    expect(text).not.toMatch(/^Bcc/m);
+    expect(text).toMatch(/^Message-ID: <[0-9a-f]{32}@gw\.example\.org>\r$/m);
+    expect(text).toMatch(/^Date: /m);
+    expect(text.endsWith('\r\n\r\nHello\r\n.dot\r\n')).toBe(true);
+    const records = keys.map((key) => dkimRecord(key, 'example.org'));
+    const { results } = await dkimVerify(received!.data, {
+      resolver: async (name: string) => [[...(records.find((record) => record.name === name)?.strings ?? [])]],
+    });
+    expect(results.map(({ status }) => status.result)).toEqual(['pass', 'pass']);
+  });
+
+  test('one job for each domain, and the same request again changes nothing', async () => {
+    const one = request(['a@dest.example', 'b@other.example', 'c@dest.example']);
+    expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    await until('both are delivered', async () => (await queue.counts()).done === 2);
+    expect(sink.received.map(({ recipients }) => recipients.join(' ')).sort()).toEqual([
+      'a@dest.example c@dest.example',
+      'b@other.example',
+    ]);
+    expect(decidedOn).toHaveLength(1);
+  });
+
+  test('connections are used again', async () => {
+    for (const name of ['a', 'b', 'c']) await (await accepted([`${name}@dest.example`])).done();
+    expect([sink.received.length, sink.connections]).toEqual([3, 1]);
+  });
+
+  test('a kept connection that the host closed meanwhile costs nothing', async () => {
+    await (await accepted(['a@dest.example'])).done();
+    const connections = sink.connections;
+    sink.script.mail = () => (sink.connections === connections ? '421 4.3.2 closing' : undefined);
+    const { one, done } = await accepted(['b@dest.example']);
+    await done();
+    expect((await jobOf(one))!.attemptCount).toBe(1);
+  });
+
+  test('one of three recipients refused for good, one for now: each has its own fate', async () => {
+    let busy = 2;
+    sink.script.rcpt = (to) => {
+      if (to.startsWith('gone')) return '550 5.1.1 no such user here';
+      if (to.startsWith('busy') && busy-- > 0) return '450 4.2.1 mailbox busy';
+      return undefined;
+    };
+    const { one, done } = await accepted(['ok@dest.example', 'gone@dest.example', 'busy@dest.example']);
+    await done();
+    expect(sink.received.map(({ recipients }) => recipients)).toEqual([['ok@dest.example'], ['busy@dest.example']]);
+    expect(notices).toHaveLength(1);
+    expect(notices[0]).toMatchObject({
+      reportingMta: 'gw.example.org',
+      sender: 'alice@example.org',
+      recipients: [
+        {
+          address: 'gone@dest.example',
+          action: 'failed',
+          status: '5.1.1',
+          diagnostic: 'smtp; 550 5.1.1 no such user here',
+          remoteMta: 'mx.dest.example',
+        },
+      ],
+    });
+    expect(Buffer.from(notices[0]!.originalHeader).toString()).toContain('Subject: hi');
+    expect((await jobOf(one))!.attempts.at(-1)?.outcome).toBe('done');
+  });
+
+  const passing: [why: string, set: (once: <T>(value: T) => T | undefined) => void][] = [
+    [
+      '4xx to the greeting',
+      (once) => Object.defineProperty(sink.script, 'greeting', { get: () => once('421 4.3.2 busy') }),
+    ],
+    ['4xx to MAIL', (once) => (sink.script.mail = () => once('451 4.3.0 try later'))],
+    ['4xx to RCPT', (once) => (sink.script.rcpt = () => once('450 4.7.1 greylisted'))],
+    ['4xx to DATA', (once) => (sink.script.data = () => once('452 4.3.1 disk full'))],
+    ['4xx to the final dot', (once) => (sink.script.end = () => once('451 4.3.0 aborted'))],
+    ['a broken connection at the final dot', (once) => (sink.script.end = () => once('reset'))],
+    [
+      'a broken connection in the middle of DATA',
+      () => Object.defineProperty(sink.script, 'resetInData', { get: () => (sink.connections === 1 ? 10 : undefined) }),
+    ],
+  ];
+  test.each(passing)('%s is tried again, and nobody is troubled', async (_, set) => {
+    let times = 0;
+    set((value) => (times++ === 0 ? value : undefined));
+    const { one, done } = await accepted(['a@dest.example']);
+    await done();
+    expect(sink.received).toHaveLength(1);
+    expect((await jobOf(one))!.attemptCount).toBe(2);
+    expect(notices).toEqual([]);
+  });
+
+  const final: [why: string, set: () => void, status: string][] = [
+    ['5xx to MAIL', () => (sink.script.mail = () => '550 5.7.1 we do not like you'), '5.7.1'],
+    ['5xx to RCPT', () => (sink.script.rcpt = () => '550 no such user'), '5.0.0'],
+    ['5xx to DATA', () => (sink.script.data = () => '554 5.6.0 no'), '5.6.0'],
+    ['5xx to the final dot', () => (sink.script.end = () => '554 5.7.0 spam'), '5.7.0'],
+    ['a size limit below the message', () => (sink.script.ehlo = ['SIZE 20']), '5.3.4'],
+  ];
+  test.each(final)('%s is told to the sender once, and not tried again', async (_, set, status) => {
+    set();
+    const { one, done } = await accepted(['a@dest.example']);
+    await done();
+    expect(sink.received).toEqual([]);
+    expect(notices.map((notice) => notice.recipients.map((recipient) => recipient.status))).toEqual([[status]]);
+    expect((await jobOf(one))!.attemptCount).toBe(2);
+  });
+
+  test('a null MX and a domain that does not exist are told without any connection', async () => {
+    await (await accepted(['a@null.example'], 'null.example')).done();
+    await (await accepted(['a@missing.test'], 'missing.test')).done();
+    expect(notices.map((notice) => notice.recipients[0]?.status)).toEqual(['5.1.10', '5.1.2']);
+    expect(sink.connections).toBe(0);
+  });
+
+  test('a dead first server is passed over for the second', async () => {
+    const { one, done } = await accepted(['a@dead.example'], 'dead.example');
+    await done();
+    expect([sink.received.length, (await jobOf(one, 'dead.example'))!.attemptCount]).toEqual([1, 1]);
+  });
+
+  test('a sender who cannot be told now is told later, and the message is not sent again', async () => {
+    sink.script.rcpt = () => '550 5.1.1 no';
+    let times = 0;
+    tell = () => (times++ < 2 ? { kind: 'later', reason: 'the node is away' } : { kind: 'sent' });
+    const { done } = await accepted(['a@dest.example']);
+    await done();
+    expect(notices).toHaveLength(1);
+    expect(sink.commands.filter((line) => line.startsWith('RCPT'))).toHaveLength(1);
+  });
+
+  test('a message that cannot be delivered in time goes back to its sender', async () => {
+    await relay.stop(0);
+    await queue.close();
+    await start({ retry: { firstMs: 20, maxMs: 50, giveUpMs: 100 } });
+    sink.script.rcpt = () => '450 4.2.1 mailbox busy';
+    const { done } = await accepted(['a@dest.example']);
+    await done();
+    expect(notices[0]?.recipients[0]).toMatchObject({ action: 'failed', status: '5.4.7' });
+    expect(notices[0]?.recipients[0]?.text).toContain('450 4.2.1 mailbox busy');
+  });
+
+  async function keptInTheRing(arrivedAt: number): Promise<void> {
+    const body = encodeRelayBody({
+      version: 1,
+      trace: 't',
+      identity: 'alice@example.org',
+      envelopeFrom: 'alice@example.org',
+      recipients: ['a@dest.example'],
+      arrivedAt,
+      message: { kind: 'ring', ref: {} },
+    });
+    await queue.add([{ id: 'large', lane: 'out:dest.example', body, about: {} }]);
+  }
+
+  test('a message that the ring cannot give now is waited for, not set aside', async () => {
+    let away = 6;
+    fetched = () => {
+      away -= 1;
+      if (away >= 0) throw new Error('the node is away');
+      return message;
+    };
+    await keptInTheRing(Date.now());
+    await until('it is delivered', async () => (await queue.get('large'))?.state === 'done');
+    expect(sink.received).toHaveLength(1);
+    expect((await queue.get('large'))?.attempts.map(({ outcome }) => outcome)).not.toContain('crashed');
+  });
+
+  test('a message that the ring has lost is told to its sender in the end', async () => {
+    fetched = () => {
+      throw new Error('all holders say no');
+    };
+    await keptInTheRing(Date.now() - 60_001);
+    await until('it is done', async () => (await queue.get('large'))?.state === 'done');
+    expect(notices[0]?.recipients[0]).toMatchObject({ action: 'failed', status: '5.4.7' });
+    expect(notices[0]?.recipients[0]?.text).toContain('all holders say no');
+  });
+
+  test('a sender who can never be told is left to the postmaster in the end', async () => {
+    sink.script.rcpt = () => '550 5.1.1 no';
+    tell = () => ({ kind: 'later', reason: 'nobody knows him' });
+    await keptInTheRing(Date.now() - 120_001);
+    await until('it is set aside', async () => (await queue.get('large'))?.state === 'failed');
+    expect((await queue.get('large'))?.attempts.at(-1)?.why).toContain('nobody knows him');
+  });
+
+  test('what the ledger knows as delivered is not sent again', async () => {
+    const one = request(['a@dest.example', 'b@dest.example']);
+    new Ledger(join(dir, 'ledger'), Date.now).write(`relay ${one.id} dest.example`, ['a@dest.example']);
+    await relay.stop(0);
+    await queue.close();
+    await start();
+    await ask(one);
+    await until('the job is done', async () => (await jobOf(one))?.state === 'done');
+    expect(sink.received.map(({ recipients }) => recipients)).toEqual([['b@dest.example']]);
+  });
+
+  test('a kill -9 between the host’s 250 and the queue’s "done" makes no second copy', async () => {
+    decision = { verdict: 'hold', rule: 'for the child' };
+    const one = request(['a@dest.example']);
+    await ask(one);
+    await relay.stop(0);
+    await queue.close();
+    const args = [join(import.meta.dirname, 'kill-child.ts'), dir, dns.address, String(sink.port)];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    let output = '';
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+    await until('the attempt ended', () => output.includes('ended done'));
+    child.kill('SIGKILL');
+    await new Promise((resolve) => {
+      child.once('close', resolve);
+    });
+    await start();
+    await until('the job is done', async () => (await jobOf(one))?.state === 'done');
+    expect(sink.received).toHaveLength(1);
+    const { attempts } = (await jobOf(one))!;
+    expect(attempts.map(({ outcome }) => outcome)).toEqual(['crashed', 'done']);
+    expect(attempts[1]?.why).toContain('accepted in an attempt that did not end');
+  });
+
+  test('8-bit and international mail says so, and a real server takes it over TLS', async () => {
+    const { private: key, cert } = await selfsigned.generate([{ name: 'commonName', value: 'mx.dest.example' }]);
+    const seen: { secure: boolean; args: unknown; data: Buffer }[] = [];
+    const server = new SMTPServer({
+      key,
+      cert,
+      disabledCommands: ['AUTH'],
+      onData(stream, session, callback) {
+        const pieces: Buffer[] = [];
+        stream.on('data', (piece: Buffer) => pieces.push(piece));
+        stream.on('end', () => {
+          const args = session.envelope.mailFrom === false ? false : session.envelope.mailFrom.args;
+          seen.push({ secure: session.secure, args, data: Buffer.concat(pieces) });
+          callback();
+        });
+      },
+    });
+    await new Promise<void>((resolve) => {
+      server.listen(0, '127.0.0.1', resolve);
+    });
+    const { port } = server.server.address() as { port: number };
+    await relay.stop(0);
+    await queue.close();
+    await start({ smarthost: { host: '127.0.0.1', port } });
+    const bytes = Buffer.from('From: Älice <alice@example.org>\r\nSubject: ü\r\n\r\nH\u00e9llo\r\n');
+    const one = request(['jürgen@dest.example'], { bytes });
+    expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    await until('the job is done', async () => (await jobOf(one))?.state === 'done');
+    expect(seen[0]).toMatchObject({ secure: true, args: { SMTPUTF8: true, BODY: '8BITMIME' } });
+    expect(seen[0]!.data.toString().endsWith('\r\n\r\nHéllo\r\n')).toBe(true);
+    await relay.stop(1_000);
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+  });
+});
+
+describe('relay requests', () => {
+  const header = (from: string) => Buffer.from(`From: ${from}\r\n\r\nx\r\n`);
+  const rows: [why: string, one: () => RelayRequest, rule: string][] = [
+    [
+      'nobody sends with another’s envelope',
+      () => request(['a@dest.example'], { from: 'bob@example.org' }),
+      'sender-not-yours',
+    ],
+    [
+      'nobody writes as another',
+      () => request(['a@dest.example'], { bytes: header('bob@example.org') }),
+      'author-not-yours',
+    ],
+    [
+      'two authors are none',
+      () => request(['a@dest.example'], { bytes: header('alice@example.org, bob@example.org') }),
+      'one-author',
+    ],
+    [
+      'a bare LF would break the signature',
+      () => request(['a@dest.example'], { bytes: Buffer.from('From: alice@example.org\n\nx\n') }),
+      'bare-newline',
+    ],
+    [
+      'a bare CR too',
+      () => request(['a@dest.example'], { bytes: Buffer.from('From: alice@example.org\r\n\r\nx\ry\r\n') }),
+      'bare-newline',
+    ],
+    [
+      'a line beyond SMTP’s limit',
+      () => request(['a@dest.example'], { bytes: Buffer.concat([message, Buffer.alloc(1_001, 'x')]) }),
+      'line-too-long',
+    ],
+    [
+      'more than a message may be',
+      () => request(['a@dest.example'], { bytes: Buffer.alloc(1_000_001) }),
+      'message-too-large',
+    ],
+    ['mail within the ring never goes by SMTP', () => request(['bob@example.org']), 'not-for-relay'],
+    [
+      'what is no address',
+      () => request(['a@dest.example', 'x\r\nRCPT TO:<y@dest.example>@dest.example']),
+      'bad-recipient',
+    ],
+    ['no recipient', () => request([]), 'recipient-count'],
+    [
+      'a trace id with another author in it',
+      () => ({ ...request(['a@dest.example']), trace: 't\r\nFrom: bob@example.org\r\nX: y' }),
+      'malformed-trace',
+    ],
+    [
+      'a message that went round in circles',
+      () => request(['a@dest.example'], { bytes: Buffer.concat([Buffer.from('Received: x\r\n'.repeat(51)), message]) }),
+      'mail-loop',
+    ],
+  ];
+  test.each(rows)('%s is refused, the same each time', async (_, make, rule) => {
+    const one = make();
+    expect(await ask(one)).toEqual({ verdict: 'refused', rule });
+    expect(await ask(one)).toEqual({ verdict: 'refused', rule });
+    expect(await queue.counts()).toMatchObject({ due: 0, running: 0, done: 0 });
+  });
+
+  test('a tag belongs to its owner', async () => {
+    const bytes = header('Alice <alice+lists@example.org>');
+    const one = request(['a@dest.example'], { bytes, from: 'alice+lists@example.org' });
+    expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    await until('it is delivered', () => sink.received.length === 1);
+  });
+
+  test('the policy sees who sends what to whom, and its word counts', async () => {
+    decision = { verdict: 'reject', rule: 'no-more' };
+    expect(await ask(request(['a@dest.example']))).toEqual({ verdict: 'refused', rule: 'no-more' });
+    decision = { verdict: 'defer', rule: 'slow' };
+    const one = request(['a@dest.example']);
+    expect(await ask(one)).toHaveProperty('later');
+    decision = { verdict: 'hold', rule: 'look' };
+    expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    expect(await jobOf(one)).toMatchObject({ state: 'held', holdReason: 'policy rule look' });
+    expect(decidedOn.at(-1)).toMatchObject({
+      stage: 'relay',
+      identity: { verified: true, address: 'alice@example.org', kind: 'user', certificateAgeDays: 1 },
+      envelope: { from: 'alice@example.org', recipients: ['a@dest.example'], recipientCount: 1 },
+      author: { kind: 'single', address: 'alice@example.org' },
+    });
+    expect(await queue.release(`relay ${one.id} dest.example`)).toBe(true);
+    await until('it is delivered', () => sink.received.length === 1);
+  });
+
+  test('a message the ring cannot give now is asked for again later', async () => {
+    const one = { ...request(['a@dest.example']), bytes: () => Promise.reject(new Error('no quorum')) };
+    expect(await ask(one)).toEqual({ later: 'no quorum' });
+  });
+});

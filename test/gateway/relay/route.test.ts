@@ -1,0 +1,110 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createResolver, type Resolver } from '../../../gateway/dns/resolver.ts';
+import { isPublicAddress } from '../../../gateway/relay/addresses.ts';
+import { type RouteOptions, routeTo } from '../../../gateway/relay/route.ts';
+import { type DnsServer, startDnsServer, type Zone } from '../dns-server.ts';
+
+const mx = (...records: [number, string][]) => ({
+  MX: records.map(([preference, exchange]) => ({ preference, exchange })),
+});
+const a = (...addresses: string[]) => ({ A: addresses });
+
+const zone: Zone = {
+  'ordered.example': mx([20, 'second.example'], [10, 'first.example']),
+  'first.example': { A: ['5.5.5.1'], AAAA: ['2600::1'] },
+  'second.example': a('5.5.5.2'),
+  'null.example': mx([0, '.']),
+  'plain.example': a('5.5.5.3'),
+  'empty.example': { TXT: ['nothing here'] },
+  'broken.example': 'servfail',
+  'brokenhost.example': mx([10, 'broken.example']),
+  'halfbroken.example': mx([10, 'broken.example'], [20, 'second.example']),
+  'nohost.example': mx([10, 'gone.example']),
+  'private.example': mx([10, 'inside.example']),
+  'mixed.example': mx([10, 'inside.example'], [20, 'second.example']),
+  'inside.example': a('10.0.0.1'),
+  'ours.example': mx([10, 'first.example'], [20, 'gw.example.org'], [30, 'second.example']),
+  'loop.example': mx([10, 'gw.example.org'], [20, 'second.example']),
+  'literal.example': mx([10, '192.0.2.1']),
+  'equal.example': mx([10, 'first.example'], [10, 'second.example']),
+};
+
+describe('the way to a domain', () => {
+  let server: DnsServer;
+  let resolver: Resolver;
+  let options: RouteOptions;
+
+  beforeAll(async () => {
+    server = await startDnsServer(zone);
+    resolver = createResolver({ servers: [server.address], timeoutMs: 1_000, now: Date.now });
+    options = { resolver, random: Math.random, mxPort: 25, ownNames: ['gw.example.org'], allowPrivate: false };
+  });
+
+  afterAll(() => server.close());
+
+  const rows: [why: string, domain: string, expected: string][] = [
+    ['servers are tried by preference, IPv4 first', 'ordered.example', 'hosts 5.5.5.1 2600::1 5.5.5.2'],
+    ['a null MX is a final no', 'null.example', 'never 5.1.10'],
+    ['without MX the domain is the server', 'plain.example', 'hosts 5.5.5.3'],
+    ['a domain without MX and address has no server', 'empty.example', 'never 5.4.4'],
+    ['a domain that does not exist is a final no', 'missing.test', 'never 5.1.2'],
+    ['a broken name server is no verdict', 'broken.example', 'later 4.4.3'],
+    ['a broken name server of the only mail server is no verdict', 'brokenhost.example', 'later 4.4.3'],
+    ['a server that can be found is used though another cannot', 'halfbroken.example', 'hosts 5.5.5.2'],
+    ['a mail server that does not exist is a final no', 'nohost.example', 'never 5.4.4'],
+    ['a mail server in a private network is refused', 'private.example', 'never 5.4.4'],
+    ['a private one is passed over', 'mixed.example', 'hosts 5.5.5.2'],
+    ['servers no better than ourselves are left out', 'ours.example', 'hosts 5.5.5.1 2600::1'],
+    ['mail that would come back to us is a final no', 'loop.example', 'never 5.4.6'],
+    ['an address is no name of a mail server', 'literal.example', 'never 5.4.4'],
+  ];
+  test.each(rows)('%s', async (_, domain, expected) => {
+    const route = await routeTo(domain, options);
+    const said = route.kind === 'hosts' ? route.hops.map(({ address }) => address).join(' ') : route.status;
+    expect(`${route.kind} ${said}`).toBe(expected);
+  });
+
+  test('equal servers are tried in random order', async () => {
+    const first = async (random: () => number) => {
+      const route = await routeTo('equal.example', { ...options, random });
+      return route.kind === 'hosts' ? route.hops[0]?.name : route.kind;
+    };
+    const chances = [0.9, 0.1];
+    expect(await first(() => chances.shift() ?? 0)).toBe('second.example');
+    const others = [0.1, 0.9];
+    expect(await first(() => others.shift() ?? 0)).toBe('first.example');
+  });
+
+  test('a smarthost takes everything, and a missing one is our own mistake', async () => {
+    const smarthost = { host: '127.0.0.1', port: 2600 };
+    expect(await routeTo('null.example', { ...options, smarthost })).toMatchObject({
+      kind: 'hosts',
+      hops: [{ address: '127.0.0.1', port: 2600 }],
+    });
+    const missing = { host: 'gone.example', port: 25 };
+    expect(await routeTo('plain.example', { ...options, smarthost: missing })).toMatchObject({ kind: 'later' });
+  });
+});
+
+describe('public addresses', () => {
+  test.each([
+    ['8.8.8.8', true],
+    ['2600::1', true],
+    ['127.0.0.1', false],
+    ['10.1.2.3', false],
+    ['172.31.0.1', false],
+    ['169.254.169.254', false],
+    ['100.64.0.1', false],
+    ['0.0.0.0', false],
+    ['255.255.255.255', false],
+    ['::1', false],
+    ['::ffff:127.0.0.1', false],
+    ['64:ff9b::7f00:1', false],
+    ['fe80::1', false],
+    ['fd00::1', false],
+    ['2002:7f00:1::', false],
+    ['no address', false],
+  ])('%s: %s', (address, expected) => {
+    expect(isPublicAddress(address)).toBe(expected);
+  });
+});

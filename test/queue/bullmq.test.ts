@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openBullQueue } from '../../queue/bullmq.ts';
+import type { Queue } from '../../queue/queue.ts';
+import { job, queueContract, until } from './contract.ts';
+import { quick, recordingLog } from './quick.ts';
+import { type RedisServer, redisMissing, startRedis } from './redis-server.ts';
+
+const missing = redisMissing();
+let count = 0;
+
+describe.skipIf(missing)(missing ? 'the Redis queue (skipped: no redis-server in PATH)' : 'the Redis queue', () => {
+  let server: RedisServer;
+
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+
+  afterAll(async () => {
+    await server.stop();
+  });
+
+  function open(name: string, url = server.url): Promise<Queue> {
+    const log = recordingLog([]);
+    const setbackDelays = quick;
+    return openBullQueue({ url, name, now: Date.now, random: Math.random, log, setbackDelays, takeOverMs: 1_000 });
+  }
+
+  queueContract(async () => {
+    count += 1;
+    const name = `test${count}`;
+    return { open: () => open(name), openGuest: () => open(name), remove: async () => undefined };
+  });
+
+  test('two gateways share the work, and each job is done once', async () => {
+    const worked: string[] = [];
+    const [one, two] = [await open('shared'), await open('shared')];
+    const rule = { match: () => true, concurrency: 4, perLane: 4 };
+    for (const [name, queue] of [['one', one] as const, ['two', two] as const]) {
+      queue.work(rule, async ({ id }) => {
+        worked.push(`${name} ${id}`);
+        await new Promise((resolve) => {
+          setTimeout(resolve, 5);
+        });
+        return { kind: 'done', why: 'ok' };
+      });
+    }
+    await one.add(Array.from({ length: 60 }, (_, i) => job(`${i}`)));
+    await until('all are done', async () => (await two.counts()).done === 60);
+    expect(new Set(worked.map((line) => line.split(' ')[1])).size).toBe(60);
+    expect(worked).toHaveLength(60);
+    expect(new Set(worked.map((line) => line.split(' ')[0])).size).toBe(2);
+    await one.close();
+    await two.close();
+  });
+
+  test.each([
+    ['appendfsync', 'everysec'],
+    ['appendonly', 'no'],
+    ['maxmemory-policy', 'allkeys-lru'],
+  ])('a Redis that may lose jobs (%s %s) is not healthy', async (setting, value) => {
+    const careless = await startRedis({ [setting]: value });
+    const queue = await open('careless', careless.url);
+    expect(await queue.health()).toMatchObject({ ok: false, why: expect.stringContaining(setting) as string });
+    await queue.close();
+    await careless.stop();
+  });
+
+  test('without Redis, opening fails with a sentence that says so', async () => {
+    await expect(open('nowhere', 'redis://127.0.0.1:1')).rejects.toMatchObject({ code: 'queue-io' });
+  });
+});

@@ -211,6 +211,11 @@ export class FakeOverlay implements Overlay {
     }
   }
 
+  /** Requests of this node that are not answered yet. */
+  get asking(): number {
+    return [...this.#broken.values()].reduce((sum, requests) => sum + requests.size, 0);
+  }
+
   handle(method: string, handler: RequestHandler): void {
     this.#handlers.handle(method, handler);
   }

@@ -1,4 +1,5 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import type { GossipSub } from '@libp2p/gossipsub';
 import { type Identify, identify } from '@libp2p/identify';
 import type { Libp2p, ServiceMap } from '@libp2p/interface';
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht';
@@ -9,11 +10,13 @@ import { yamux } from '@libp2p/yamux';
 import { createLibp2p } from 'libp2p';
 import { signingKeyFromSeed } from '../identity/keys.ts';
 import type { Gate } from './gate.ts';
+import { type Offences, routerService } from './gossip-channels.ts';
 
 interface HostServices extends ServiceMap {
   readonly identify: Identify;
   readonly ping: Ping;
   readonly dht: KadDHT;
+  readonly channels: GossipSub;
 }
 export type Host = Libp2p<HostServices>;
 
@@ -23,6 +26,7 @@ export interface HostOptions {
   readonly listen: readonly string[];
   readonly announce: readonly string[];
   readonly gate: Gate;
+  readonly offences: Offences;
 }
 
 // More connections than a full mesh of this many nodes needs are strangers or a mistake.
@@ -37,14 +41,22 @@ const dialTimeoutMs = 5_000;
 /** The protocols of a ring; those of two rings never meet. */
 export function protocolsOf(ringName: string) {
   const prefix = `epost/${ringName}`;
-  return { prefix, admission: `/${prefix}/admit/1`, request: `/${prefix}/request/1`, kad: `/${prefix}/kad/1` } as const;
+  const named = (what: string): string => `/${prefix}/${what}/1`;
+  return {
+    prefix,
+    admission: named('admit'),
+    request: named('request'),
+    kad: named('kad'),
+    channel: named('channel'),
+  } as const;
 }
 
-/** A libp2p host of the ring, not started: TCP, Noise, Yamux, and identify, ping and kad-dht under the ring's name, behind the gate. */
-export function createHost({ ringName, seed, listen, announce, gate }: HostOptions): Promise<Host> {
-  const { prefix, kad } = protocolsOf(ringName);
+/** A libp2p host of the ring, not started: TCP, Noise, Yamux, and identify, ping, kad-dht and gossipsub under the ring's name, behind the gate. */
+export function createHost({ ringName, seed, listen, announce, gate, offences }: HostOptions): Promise<Host> {
+  const { prefix, kad, channel } = protocolsOf(ringName);
   const makeIdentify = identify({ protocolPrefix: prefix, runOnConnectionOpen: false });
   const makePing = ping({ protocolPrefix: prefix });
+  const makeRouter = routerService(channel, offences);
   const makeDht = kadDHT({
     protocol: kad,
     clientMode: false,
@@ -76,6 +88,7 @@ export function createHost({ ringName, seed, listen, announce, gate }: HostOptio
       // libp2p pings every connection by its own clock, admitted or not.
       ping: (components) => makePing(gate.guarded(components, true)),
       dht: (components) => makeDht(gate.guarded(components)),
+      channels: (components) => makeRouter(gate.guarded(components)),
     },
   });
 }

@@ -5,10 +5,12 @@ import { RevocationState } from '../identity/revocation.ts';
 import type { RingDescriptor } from '../identity/ring.ts';
 import { Admission } from './admission.ts';
 import { bootstrapByPeer } from './bootstrap.ts';
+import type { Channel, Channels, FrameVerdict } from './channel.ts';
 import { beforeDeadline } from './deadline.ts';
 import { Dialer } from './dialer.ts';
 import { Gate } from './gate.ts';
 import { Gossip } from './gossip.ts';
+import { GossipChannels, Offences } from './gossip-channels.ts';
 import { checkBody, Handlers } from './handlers.ts';
 import { createHost, type Host, protocolsOf } from './host.ts';
 import { type Entry, MemberTable } from './member-table.ts';
@@ -35,12 +37,13 @@ const housekeepingMs = 10_000;
 const maxRequestStreams = 8;
 
 /** The overlay over libp2p. Made by {@link startOverlay}; every part is behind one promise of its own and wired together here. */
-export class RingOverlay implements Overlay {
+export class RingOverlay implements Overlay, Channels {
   readonly ring: RingDescriptor;
   readonly #log: Log;
   readonly #own: OwnRecord;
   readonly #gate: Gate;
   readonly #host: Host;
+  readonly #channels: Channels;
   readonly #handlers = new Handlers();
   readonly #listeners: MembershipListeners;
   readonly #membership: Membership;
@@ -56,7 +59,7 @@ export class RingOverlay implements Overlay {
   #self: Member;
   #stopped = false;
 
-  private constructor(options: OverlayOptions, gate: Gate, host: Host, remembered: Remembered) {
+  private constructor(options: OverlayOptions, gate: Gate, host: Host, offences: Offences, remembered: Remembered) {
     const { ring, certificate, log, now } = options;
     this.ring = ring;
     this.#log = log;
@@ -82,6 +85,7 @@ export class RingOverlay implements Overlay {
     });
     this.#file = new TableFile(options.dir, () => this.#toRemember(), log);
     this.#protocols = protocolsOf(ring.name);
+    this.#channels = new GossipChannels(host.services.channels, this.#protocols.prefix, offences);
     this.#bootstrap = bootstrapByPeer(options.bootstrap, peerId);
     this.#admission = new Admission({
       gate,
@@ -114,14 +118,16 @@ export class RingOverlay implements Overlay {
   /** Starts listening and dialling; resolves when the node listens, whoever answers. */
   static async start(options: OverlayOptions, remembered: Remembered): Promise<RingOverlay> {
     const gate = new Gate(options.log);
+    const offences = new Offences(options.now);
     const host = await createHost({
       ringName: options.ring.name,
       seed: options.peerSeed,
       listen: options.listen,
       announce: options.announce ?? [],
       gate,
+      offences,
     });
-    const overlay = new RingOverlay(options, gate, host, remembered);
+    const overlay = new RingOverlay(options, gate, host, offences, remembered);
     await overlay.#begin();
     return overlay;
   }
@@ -162,6 +168,10 @@ export class RingOverlay implements Overlay {
 
   onMembership(listener: (change: MembershipChange) => void): () => void {
     return this.#listeners.add(listener);
+  }
+
+  join(topic: string, judge: (frame: Uint8Array) => FrameVerdict): Channel {
+    return this.#channels.join(topic, judge);
   }
 
   offerRevocations(bytes: Uint8Array): void {

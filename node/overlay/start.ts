@@ -3,6 +3,7 @@ import { equalBytes } from '../identity/canonical.ts';
 import { checkNodeCertificate } from '../identity/certificate.ts';
 import { signingKeyFromSeed } from '../identity/keys.ts';
 import { RevocationState } from '../identity/revocation.ts';
+import type { Channels } from './channel.ts';
 import type { OverlayOptions } from './options.ts';
 import type { Overlay } from './overlay.ts';
 import { RingOverlay } from './ring-overlay.ts';
@@ -25,7 +26,7 @@ export class OverlayStartFault extends Error {
  * Starts this node's part of the ring. Resolves when it listens, whether or not anyone can be reached; members are
  * found and connected in the background from then on. Throws {@link OverlayStartFault}.
  */
-export async function startOverlay(options: OverlayOptions): Promise<Overlay> {
+export async function startOverlay(options: OverlayOptions): Promise<Overlay & Channels> {
   checkOwnCertificate(options);
   await mkdir(options.dir, { recursive: true, mode: 0o700 });
   const remembered = await readTableFile(options.dir, options.log);

@@ -6,13 +6,14 @@ import { CertificateAuthority } from '../../../node/identity/authority.ts';
 import type { NodeCertificate } from '../../../node/identity/certificate.ts';
 import { signingKeyFromSeed } from '../../../node/identity/keys.ts';
 import type { RingDescriptor } from '../../../node/identity/ring.ts';
+import type { Channels } from '../../../node/overlay/channel.ts';
 import type { Clock, Log, Overlay } from '../../../node/overlay/overlay.ts';
 import { type OverlayOptions, startOverlay } from '../../../node/overlay/start.ts';
 import type { Address } from '../../../policy/address.ts';
 import { address, silentLog, testDomain } from './fake-overlay.ts';
 
 export interface RingNode {
-  overlay: Overlay;
+  overlay: Overlay & Channels;
   readonly seed: Uint8Array;
   readonly certificate: NodeCertificate;
   readonly dir: string;
@@ -25,7 +26,7 @@ export interface Ring {
   /** One more certified node, bootstrapped from the first. Resolves when it listens; see {@link Ring.allUp}. */
   addNode(owner?: Address): Promise<RingNode>;
   /** Starts a stopped node again with the same key, certificate and folder, on a new port. */
-  restart(node: RingNode): Promise<Overlay>;
+  restart(node: RingNode): Promise<Overlay & Channels>;
   /** The options to start a node with a given seed by hand. */
   options(seed: Uint8Array, certificate: NodeCertificate, dir: string): OverlayOptions;
   /** Resolves when every running node has an admitted connection to every other. */
@@ -70,7 +71,7 @@ export async function makeRing(
     return node;
   }
 
-  async function restart(node: RingNode): Promise<Overlay> {
+  async function restart(node: RingNode): Promise<Overlay & Channels> {
     await node.overlay.stop();
     stopped.add(node.overlay);
     node.overlay = await startOverlay(options(node.seed, node.certificate, node.dir));

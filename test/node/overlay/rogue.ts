@@ -5,6 +5,7 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { encodeCanonical } from '../../../node/identity/canonical.ts';
 import { signingKeyFromSeed } from '../../../node/identity/keys.ts';
 import { Gate } from '../../../node/overlay/gate.ts';
+import { Offences } from '../../../node/overlay/gossip-channels.ts';
 import { createHost, type Host } from '../../../node/overlay/host.ts';
 import { signNodeRecord } from '../../../node/overlay/node-record.ts';
 import type { Member } from '../../../node/overlay/overlay.ts';
@@ -14,6 +15,7 @@ export const protocols = {
   admit: '/epost/example.org/admit/1',
   request: '/epost/example.org/request/1',
   kad: '/epost/example.org/kad/1',
+  channel: '/epost/example.org/channel/1',
   identify: '/epost/example.org/id/1.0.0',
   ping: '/epost/example.org/ping/1.0.0',
 } as const;
@@ -30,7 +32,14 @@ export class Rogue {
 
   static async start(seed: Uint8Array = Uint8Array.from(randomBytes(32))): Promise<Rogue> {
     const gate = new Gate(silentLog);
-    const host = await createHost({ ringName: testDomain, seed, listen: ['/ip4/127.0.0.1/tcp/0'], announce: [], gate });
+    const host = await createHost({
+      ringName: testDomain,
+      seed,
+      listen: ['/ip4/127.0.0.1/tcp/0'],
+      announce: [],
+      gate,
+      offences: new Offences(Date.now),
+    });
     await host.start();
     return new Rogue(seed, host);
   }

@@ -17,8 +17,8 @@ export interface Channel {
 /** Spreads small frames among those members of the ring that take part in a topic, each over a few neighbours. */
 export interface Channels {
   /**
-   * Takes part in `topic` (ASCII) until closed; once per topic. `judge` sees each frame of others once, and must answer at once: what a frame
-   * brings is worked on elsewhere. Frames come from certified members only, but who wrote one is for the frame itself to prove.
+   * Takes part in `topic` (ASCII) until closed. `judge` sees each frame of the others, those who take part on this very node included, once, and must
+   * answer at once: what a frame brings is worked on elsewhere. Frames come from certified members only, but who wrote one is for the frame to prove.
    */
   join(topic: string, judge: (frame: Uint8Array) => FrameVerdict): Channel;
 }

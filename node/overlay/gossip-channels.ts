@@ -76,17 +76,26 @@ export function routerService(protocol: string, offences: Offences): ReturnType<
   };
 }
 
-const verdicts = {
+const results = {
   pass: TopicValidatorResult.Accept,
   drop: TopicValidatorResult.Ignore,
   offence: TopicValidatorResult.Reject,
 } as const;
+
+type Judge = (frame: Uint8Array) => FrameVerdict;
+
+/** Several on one node may take part: what one of them would pass is passed, and only what offends all is an offence. */
+function together(verdicts: readonly FrameVerdict[]): FrameVerdict {
+  return (['pass', 'drop'] as const).find((verdict) => verdicts.includes(verdict)) ?? 'offence';
+}
 
 /** Channels over the router. Nothing of it outlives the host. */
 export class GossipChannels implements Channels {
   readonly #router: GossipSub;
   readonly #prefix: string;
   readonly #offences: Offences;
+  /** By topic; gone with the last who takes part here. */
+  readonly #judges = new Map<string, Set<Judge>>();
 
   constructor(router: GossipSub, prefix: string, offences: Offences) {
     this.#router = router;
@@ -94,26 +103,42 @@ export class GossipChannels implements Channels {
     this.#offences = offences;
   }
 
-  join(topic: string, judge: (frame: Uint8Array) => FrameVerdict): Channel {
+  join(topic: string, judge: Judge): Channel {
     const name = `/${this.#prefix}/channel/${topic}`;
-    if (this.#router.topicValidators.has(name)) throw new RangeError(`this node takes part in ${topic} already`);
-    this.#router.topicValidators.set(name, (peer, { data }) => {
-      const verdict = data.length > maxChannelFrameBytes ? 'offence' : judge(data);
-      if (verdict === 'offence') this.#offences.note(peer.toString());
-      return verdicts[verdict];
-    });
-    this.#router.subscribe(name);
+    // One of its own, so that the same function may take part twice.
+    const one: Judge = (frame) => judge(frame);
+    const judges = this.#judges.get(name) ?? this.#enter(name);
+    judges.add(one);
     return {
       publish: async (frame) => {
         if (frame.length > maxChannelFrameBytes)
           throw new OverlayFault('too-large', `a frame of a channel is at most ${maxChannelFrameBytes} bytes`);
+        for (const other of judges) if (other !== one) other(frame);
         await this.#router.publish(name, frame);
       },
       close: () => {
-        this.#router.topicValidators.delete(name);
-        // After the host has stopped there is nothing left to leave.
-        if (this.#router.getTopics().includes(name)) this.#router.unsubscribe(name);
+        if (judges.delete(one) && judges.size === 0) this.#leave(name);
       },
     };
+  }
+
+  #enter(name: string): Set<Judge> {
+    const judges = new Set<Judge>();
+    this.#judges.set(name, judges);
+    this.#router.topicValidators.set(name, (peer, { data }) => {
+      const verdict =
+        data.length > maxChannelFrameBytes ? 'offence' : together([...judges].map((judge) => judge(data)));
+      if (verdict === 'offence') this.#offences.note(peer.toString());
+      return results[verdict];
+    });
+    this.#router.subscribe(name);
+    return judges;
+  }
+
+  #leave(name: string): void {
+    this.#judges.delete(name);
+    this.#router.topicValidators.delete(name);
+    // After the host has stopped there is nothing left to leave.
+    if (this.#router.getTopics().includes(name)) this.#router.unsubscribe(name);
   }
 }

@@ -73,6 +73,21 @@ describe('a channel', () => {
     expect(b.heard).toHaveLength(before);
   });
 
+  it('has several who take part on one node: each hears the others, and leaves alone', { timeout: limit }, async () => {
+    const [alice, bob, far] = [listen(0, () => 'drop'), listen(0), listen(1)];
+    await linked(far, alice);
+    await linked(far, bob);
+    await alice.channel.publish(Buffer.from('from alice'));
+    expect(bob.heard).toContain('from alice');
+    expect(alice.heard).not.toContain('from alice');
+    await linked(alice, far);
+    alice.channel.close();
+    const before = alice.heard.length;
+    bob.heard.length = 0;
+    await linked(far, bob);
+    expect(alice.heard).toHaveLength(before);
+  });
+
   it('takes a frame that nobody hears, and none that is too large', async () => {
     const { channel } = listen(0);
     await channel.publish(new Uint8Array(maxChannelFrameBytes));

@@ -4,6 +4,7 @@ import type { Evidence } from '../../policy/evidence.ts';
 import type { MessageLookups } from '../dns/message-lookups.ts';
 import type { Author } from './author.ts';
 import { dkimOf, type SignatureSeen, type VerifiedDkim } from './dkim-results.ts';
+import { withPlainDmarcTags } from './dmarc-record.ts';
 import { forVerifying } from './verifier-input.ts';
 
 /** What is checked, and for whom. */
@@ -46,7 +47,7 @@ export async function authenticate(input: AuthenticationInput): Promise<Authenti
       helo: input.helo,
       sender: input.mailFrom,
       mta: input.hostname,
-      resolver: input.lookups.resolver,
+      resolver: withPlainDmarcTags(input.lookups.resolver),
       // The rules of the RFCs, not the lenient ones: who judges mail by a signature must not mend it first.
       strict: true,
       // RFC 8301 §3.1: rsa-sha1 must not be accepted.

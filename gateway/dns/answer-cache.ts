@@ -3,7 +3,10 @@
  * up, so the number of entries is the bound that matters.
  */
 export class AnswerCache<Value> {
-  readonly #entries = new Map<string, { readonly value: Value; readonly expiresAt: number }>();
+  readonly #entries = new Map<
+    string,
+    { readonly value: Value; readonly expiresAt: number; readonly staleUntil: number }
+  >();
   readonly #maxEntries: number;
 
   constructor(maxEntries: number) {
@@ -19,15 +22,24 @@ export class AnswerCache<Value> {
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
     this.#entries.delete(key);
-    if (entry.expiresAt <= now) return undefined;
+    if (Math.max(entry.expiresAt, entry.staleUntil) <= now) return undefined;
     this.#entries.set(key, entry);
+    if (entry.expiresAt <= now) return undefined;
     return { value: entry.value, leftMs: entry.expiresAt - now };
   }
 
-  set(key: string, value: Value, ttlMs: number, now: number): void {
+  /** A value that has outlived its time but not the one in which it is still better than nothing. */
+  getStale(key: string, now: number): Value | undefined {
+    const entry = this.#entries.get(key);
+    return entry !== undefined && entry.staleUntil > now ? entry.value : undefined;
+  }
+
+  /** Good for `ttlMs`, and for `staleMs` after that where nothing better is to be had. */
+  set(key: string, value: Value, ttlMs: number, now: number, staleMs = 0): void {
     if (ttlMs <= 0) return;
     this.#entries.delete(key);
-    this.#entries.set(key, { value, expiresAt: now + ttlMs });
+    const expiresAt = now + ttlMs;
+    this.#entries.set(key, { value, expiresAt, staleUntil: expiresAt + staleMs });
     const oldest = this.#entries.size > this.#maxEntries ? this.#entries.keys().next().value : undefined;
     if (oldest !== undefined) this.#entries.delete(oldest);
   }

@@ -78,8 +78,8 @@ async function forMailauth(lookups: Resolver, name: string, type: string): Promi
   const answer = await lookups.resolve(name, type as RecordType);
   // A copy: mailauth sorts MX lists in place. Its types know only TXT and addresses, its code also the others.
   if (answer.kind === 'records') return [...answer.records] as string[];
-  if (answer.kind === 'nxdomain') throw new LookupFault('ENOTFOUND', 'no such name');
-  if (answer.kind === 'nodata') throw new LookupFault('ENODATA', 'no records of this type');
   // ETIMEOUT is the one code that SPF, DKIM, ARC and DMARC all take for a temporary error.
-  throw new LookupFault('ETIMEOUT', answer.reason);
+  if (answer.kind === 'unknown') throw new LookupFault('ETIMEOUT', answer.reason);
+  if (answer.kind === 'nxdomain') throw new LookupFault('ENOTFOUND', 'no such name');
+  throw new LookupFault('ENODATA', 'no records of this type');
 }

@@ -1,6 +1,8 @@
-import { Resolver as SystemResolver } from 'node:dns/promises';
+import { getServers } from 'node:dns';
 import { AnswerCache } from './answer-cache.ts';
 import { queryName } from './query-name.ts';
+import { type Read, readAnswer } from './read-answer.ts';
+import { exchange, type Server, serverOf, unreachable } from './stub-query.ts';
 
 export interface MxRecord {
   readonly exchange: string;
@@ -29,9 +31,16 @@ export type RecordType = keyof RecordsByType;
 
 /** Three-valued: there are records, there are none (two ways), or we could not find out. */
 export type Answer<Rec = unknown> =
-  | { readonly kind: 'records'; readonly records: readonly Rec[]; readonly ttlMs: number }
-  | { readonly kind: 'nodata' }
-  | { readonly kind: 'nxdomain' }
+  | {
+      readonly kind: 'records';
+      readonly records: readonly Rec[];
+      readonly ttlMs: number;
+      /** The name server says that it validated the answer (AD, RFC 4035 §3.2.3). Worth as much as the way to that server. */
+      readonly authenticated?: boolean;
+      /** Outlived, and given because no server answers now (RFC 8767). */
+      readonly stale?: true;
+    }
+  | { readonly kind: 'nodata' | 'nxdomain'; readonly authenticated?: boolean }
   | { readonly kind: 'unknown'; readonly reason: string };
 
 export interface Resolver {
@@ -42,43 +51,50 @@ export interface Resolver {
 export interface ResolverOptions {
   /** `host:port`, `[v6]:port` or an address; the system's servers if absent. */
   readonly servers?: readonly string[];
-  /** Of one query; there are two tries. */
+  /** Of one query; there are two tries at least. */
   readonly timeoutMs: number;
   readonly now: () => number;
 }
 
 // Answers are a few hundred bytes: some MB at the most, and more names than one gateway asks for in half a minute.
 const maxCachedAnswers = 10_000;
-// node:dns tells the TTL of addresses only. What it does not tell is kept as short as the shortest TTL in wide use, so
-// that a corrected record is seen soon; one message asks for the same name several times within a second or two.
-const assumedTtlMs = 30_000;
 // A record with a TTL of a week is still asked for again the same hour, so that a mistake does not outlive a working day.
 const maxTtlMs = 3_600_000;
-// Negative answers are short-lived (RFC 2308 §5 allows hours): the usual reason for one is a record not yet published.
-const negativeTtlMs = 30_000;
-// c-ares doubles its time-out on the second try: 2 s twice must not become 6.
+// Zero means "for this question alone" (RFC 1035 §3.2.1); one message asks for the same name several times within a second or two.
+const minTtlMs = 2_000;
+// UDP loses packets; the second try asks the next server, where there is one.
 const tries = 2;
-
-type Lookup = (name: string) => Promise<{ records: readonly unknown[]; ttlMs: number }>;
+// resolv.conf(5) knows three; more would make one question last for ever.
+const maxServers = 3;
+// Sockets, of which each question under way has one; a gateway with two hundred sessions asks some tens at a time.
+const maxUnderWay = 500;
+// RFC 8767 §5 suggests one to three days. Where mail goes, and what a client is called, may be a day old when nobody can be asked.
+const maxStaleMs = 24 * 3_600_000;
+// Never what proves an identity: a withdrawn key or a tightened policy must not come back because its servers are being held under water.
+const mayBeStale: ReadonlySet<RecordType> = new Set<RecordType>(['A', 'AAAA', 'MX', 'PTR', 'CNAME']);
 
 /**
- * DNS over node:dns with settable servers and a small cache that honours what it is told of TTLs. Equal questions that
- * are under way share one query. A server that refuses connections is `unknown` at once, one that is silent after
- * `tries` time-outs.
+ * DNS as a stub (RFC 1034 §5.3.1) of recursive name servers, with a bounded cache that honours TTLs, also negative ones. Equal questions that are under
+ * way share one query. A server that refuses connections is `unknown` at once, one that is silent after `tries` time-outs; each try asks the next server.
  */
 export function createResolver({ servers, timeoutMs, now }: ResolverOptions): Resolver {
-  const system = new SystemResolver({ timeout: timeoutMs, tries });
-  if (servers !== undefined) system.setServers([...servers]);
+  const all = (servers ?? getServers()).map(serverOf);
   const cache = new AnswerCache<Answer>(maxCachedAnswers);
   const underWay = new Map<string, Promise<Answer>>();
-  const lookups = lookupsOf(system);
 
-  async function ask(name: string, type: RecordType): Promise<Answer> {
-    const answer = await answered(lookups[type](name), timeoutMs * tries);
-    if (answer.kind === 'records') cache.set(`${type} ${name}`, answer, Math.min(answer.ttlMs, maxTtlMs), now());
+  async function ask(key: string, name: string, type: RecordType): Promise<Answer> {
+    const { answer, ttlMs } = await askServers(all, name, type, timeoutMs);
     // What could not be found out is never kept: the next question may be answered.
-    else if (answer.kind !== 'unknown') cache.set(`${type} ${name}`, answer, negativeTtlMs, now());
+    if (answer.kind === 'unknown') return staleOf(key, type) ?? answer;
+    const keptMs = Math.min(Math.max(ttlMs, minTtlMs), maxTtlMs);
+    const staleMs = answer.kind === 'records' && mayBeStale.has(type) ? maxStaleMs : 0;
+    cache.set(key, answer, keptMs, now(), staleMs);
     return answer;
+  }
+
+  function staleOf(key: string, type: RecordType): Answer | undefined {
+    const old = mayBeStale.has(type) ? cache.getStale(key, now()) : undefined;
+    return old?.kind === 'records' ? { ...old, ttlMs: 0, stale: true } : undefined;
   }
 
   return {
@@ -93,7 +109,8 @@ export function createResolver({ servers, timeoutMs, now }: ResolverOptions): Re
       }
       let query = underWay.get(key);
       if (query === undefined) {
-        query = ask(name, type).finally(() => underWay.delete(key));
+        if (underWay.size >= maxUnderWay) return { kind: 'unknown', reason: 'too many DNS lookups at once' };
+        query = ask(key, name, type).finally(() => underWay.delete(key));
         underWay.set(key, query);
       }
       return (await query) as never;
@@ -101,66 +118,26 @@ export function createResolver({ servers, timeoutMs, now }: ResolverOptions): Re
   };
 }
 
-function lookupsOf(system: SystemResolver): Readonly<Record<RecordType, Lookup>> {
-  const plain =
-    (get: (name: string) => Promise<readonly unknown[]>): Lookup =>
-    async (name) => ({ records: await get(name), ttlMs: assumedTtlMs });
-  const withTtl =
-    (get: (name: string) => Promise<readonly { address: string; ttl: number }[]>): Lookup =>
-    async (name) => {
-      const found = await get(name);
-      const ttlMs = Math.min(...found.map((record) => record.ttl)) * 1000;
-      return { records: found.map((record) => record.address), ttlMs };
-    };
-  return {
-    A: withTtl((name) => system.resolve4(name, { ttl: true })),
-    AAAA: withTtl((name) => system.resolve6(name, { ttl: true })),
-    MX: plain((name) => system.resolveMx(name)),
-    TXT: plain((name) => system.resolveTxt(name)),
-    PTR: plain((name) => system.resolvePtr(name)),
-    CNAME: plain((name) => system.resolveCname(name)),
-    TLSA: async (name) => {
-      const found = await system.resolveTlsa(name);
-      const records = found.map(({ certUsage, selector, match, data }) => ({
-        certUsage,
-        selector,
-        match,
-        data: new Uint8Array(data),
-      }));
-      return { records, ttlMs: assumedTtlMs };
-    },
-  };
-}
-
-async function answered(lookup: ReturnType<Lookup>, withinMs: number): Promise<Answer> {
-  const { promise: late, resolve } = Promise.withResolvers<Answer>();
-  const timer = setTimeout(() => resolve({ kind: 'unknown', reason: 'no answer in time' }), withinMs);
-  const found = lookup.then(
-    ({ records, ttlMs }): Answer => (records.length > 0 ? { kind: 'records', records, ttlMs } : { kind: 'nodata' }),
-    failed,
-  );
-  const answer = await Promise.race([found, late]);
-  clearTimeout(timer);
-  return answer;
-}
-
-function failed(error: unknown): Answer {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'EUNKNOWN';
-  switch (code) {
-    case 'ENOTFOUND':
-      return { kind: 'nxdomain' };
-    case 'ENODATA':
-      return { kind: 'nodata' };
-    default:
-      return { kind: 'unknown', reason: reasons.get(code) ?? `DNS error ${code}` };
+async function askServers(
+  servers: readonly Server[],
+  name: string,
+  type: RecordType,
+  timeoutMs: number,
+): Promise<Read> {
+  let last: Read = { answer: { kind: 'unknown', reason: 'no name server is configured' }, ttlMs: 0 };
+  for (let attempt = 0; attempt < Math.max(tries, Math.min(servers.length, maxServers)); attempt += 1) {
+    const server = servers[attempt % Math.max(servers.length, 1)];
+    if (server === undefined) break;
+    // Refused once, refused again: only the silent and the failing are asked twice.
+    if (attempt >= servers.length && last.answer.kind === 'unknown' && last.answer.reason === unreachable) break;
+    const outcome = await exchange(server, name, type, AbortSignal.timeout(timeoutMs));
+    last =
+      outcome.kind === 'answer'
+        ? readAnswer(outcome.packet, name, type)
+        : { answer: { kind: 'unknown', reason: outcome.reason }, ttlMs: 0 };
+    if (last.answer.kind !== 'unknown') return last;
+    // A server that says no has answered: another may know, the same will not.
+    if (outcome.kind === 'answer' && attempt + 1 >= servers.length) return last;
   }
+  return last;
 }
-
-const reasons: ReadonlyMap<string, string> = new Map([
-  ['ETIMEOUT', 'no answer in time'],
-  ['ECONNREFUSED', 'no name server can be reached'],
-  ['ESERVFAIL', 'the name server failed'],
-  ['EREFUSED', 'the name server refused to answer'],
-  ['EBADRESP', 'the answer was malformed'],
-  ['EFORMERR', 'the name server did not understand the question'],
-]);

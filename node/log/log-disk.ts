@@ -38,7 +38,12 @@ export class LogDisk {
     const file = path.join(dir, 'logs.lmdb');
     assertSound(file);
     const options = { encoding: 'binary', overlappingSync: false, maxDbs: 8 } as const;
-    return new LogDisk(open({ path: file, ...options }));
+    return LogDisk.on(open({ path: file, ...options }));
+  }
+
+  /** In an open environment, which it closes. */
+  static on(root: RootDatabase<Buffer, string>): LogDisk {
+    return new LogDisk(root);
   }
 
   /** Damaged ones are absent: then the ring is asked. */

@@ -29,6 +29,11 @@ export async function openDisk(dir: string): Promise<Disk> {
     overlappingSync: false,
     maxDbs: 16,
   });
+  return diskOn(root);
+}
+
+/** The store's disk in an open environment. */
+export function diskOn(root: RootDatabase<Buffer, string>): Disk {
   const facts = root.openDB<Buffer, string>('facts', { encoding: 'binary' });
   return {
     settled: () => facts.doesExist('settled'),

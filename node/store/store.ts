@@ -83,7 +83,12 @@ const settleLookMs = 50;
 
 /** Opens the store under `dir` and answers the ring's requests from now on. The overlay is the caller's to stop, after the store. */
 export async function openStore(options: StoreOptions): Promise<Store> {
-  return new RingStore(options, await openDisk(options.dir));
+  return storeOn(options, await openDisk(options.dir));
+}
+
+/** The same on a disk that is open already; the store closes it. */
+export function storeOn(options: Omit<StoreOptions, 'dir'>, disk: Disk): Store {
+  return new RingStore(options, disk);
 }
 
 class RingStore implements Store {
@@ -100,7 +105,7 @@ class RingStore implements Store {
   readonly #forgetMembership: () => void;
   readonly #fetching = new Map<string, Promise<Uint8Array>>();
 
-  constructor({ overlay, now, log, copies = 3, toldOfOthers = false }: StoreOptions, disk: Disk) {
+  constructor({ overlay, now, log, copies = 3, toldOfOthers = false }: Omit<StoreOptions, 'dir'>, disk: Disk) {
     this.#disk = disk;
     this.#log = log;
     this.#trust = () => ({ ring: overlay.ring, revocations: overlay.revocations(), now: now() });

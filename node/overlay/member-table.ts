@@ -3,7 +3,8 @@ import type { RevocationState } from '../identity/revocation.ts';
 import type { RingDescriptor } from '../identity/ring.ts';
 import { readNodeRecord } from './node-record.ts';
 import type { Clock, Member } from './overlay.ts';
-import { nearest, type Placed, positionOf } from './placement.ts';
+import { type Placed, positionOf } from './placement.ts';
+import { PositionIndex } from './position-index.ts';
 
 /** What proves a member: the authority's certificate and the node's own record, as signed. */
 export type MemberProof = { readonly certificate: Uint8Array; readonly record: Uint8Array };
@@ -24,6 +25,7 @@ export class MemberTable {
   readonly #revocations: RevocationState;
   readonly #now: Clock;
   readonly #entries = new Map<string, Entry>();
+  readonly #index = new PositionIndex<Entry>();
 
   constructor(ring: RingDescriptor, revocations: RevocationState, now: Clock) {
     this.#ring = ring;
@@ -49,7 +51,7 @@ export class MemberTable {
   }
 
   closest(key: Uint8Array, count: number): readonly Member[] {
-    return nearest(this.#current(), key, count);
+    return this.#index.nearest(key, count, ({ member }) => this.#holds(member)).map(({ member }) => member);
   }
 
   /**
@@ -73,7 +75,10 @@ export class MemberTable {
   /** Removes and returns those who are members no longer: revoked, or their certificate expired. */
   sweep(): readonly { readonly member: Member; readonly revoked: boolean }[] {
     const gone = [...this.#entries.values()].filter(({ member }) => !this.#holds(member));
-    for (const { member } of gone) this.#entries.delete(member.peerId);
+    for (const { member, position } of gone) {
+      this.#entries.delete(member.peerId);
+      this.#index.remove(position);
+    }
     return gone.map(({ member }) => ({ member, revoked: this.#revocations.isRevoked(member.certificate.serial) }));
   }
 
@@ -103,6 +108,7 @@ export class MemberTable {
       },
     };
     this.#entries.set(peerId, entry);
+    this.#index.put(entry);
     return entry;
   }
 

@@ -10,6 +10,7 @@ import type { Queue, QueueHealth } from '../queue/queue.ts';
 import { bounceJob } from './bounce.ts';
 import type { DkimKey } from './dkim/keys.ts';
 import type { Resolver } from './dns/resolver.ts';
+import { type DnsListZones, dnsLists } from './evidence/dns-lists.ts';
 import { historyIn } from './evidence/history.ts';
 import { aliasMap } from './inbound/alias-map.ts';
 import { type DeliveryParts, type FailedRecipient, saltFor, startDelivery } from './inbound/deliver.ts';
@@ -43,6 +44,8 @@ export interface GatewayOptions {
   readonly policy: () => Policy;
   readonly limits: LimitState;
   readonly resolver: Resolver;
+  /** DNS block and allow lists that are asked about each message. */
+  readonly dnsLists: DnsListZones;
   /** Certificate and key for STARTTLS, and when they change. */
   readonly tls: {
     readonly current: () => SecureContextOptions;
@@ -122,6 +125,7 @@ function inboundParts(options: GatewayOptions): InboundParts {
     store: (message, trace) => store(message, saltFor(secretOf(identity), trace)),
     policyLimits: options.limits,
     history: historyIn(queue, options.now),
+    lists: dnsLists(options.dnsLists, options.now),
     signer: identity.keys.signing,
   };
 }

@@ -34,6 +34,20 @@ const reason = {
   meaning: 'why the result is what it is, for people',
 } as const satisfies FactRow;
 
+function listVerdict<const Meaning extends string>(meaning: Meaning) {
+  return {
+    type: 'string',
+    values: ['listed', 'clear', 'none', 'unknown'],
+    stages: received,
+    neutral: 'none',
+    meaning,
+  } as const satisfies FactRow;
+}
+
+function listNames<const Path extends string, const Meaning extends string>(unknownWith: Path, meaning: Meaning) {
+  return { type: 'list<string>', stages: received, neutral: [], unknownWith, meaning } as const satisfies FactRow;
+}
+
 export const facts = {
   client: {
     ip: { type: 'string', stages: session, neutral: '', ordinary: '192.0.2.25', meaning: 'address of the SMTP client' },
@@ -209,6 +223,14 @@ export const facts = {
       meaning: 'domain that sealed the chain last',
     },
     reason,
+  },
+  dnslist: {
+    block: listVerdict('the client is on a block list (RFC 5782); none: no list is asked'),
+    blockedBy: listNames('dnslist.block', 'the block lists it is on'),
+    allow: listVerdict('the client is on an allow list; none: no list is asked'),
+    allowedBy: listNames('dnslist.allow', 'the allow lists it is on'),
+    domain: listVerdict("the author's or the envelope's domain is on a list of domains; none: no list is asked"),
+    domainListedBy: listNames('dnslist.domain', 'the lists of domains it is on'),
   },
   identity: {
     verified: {

@@ -72,6 +72,7 @@ export const policyTest: Command = {
       ]);
     }
     const { envelopeFacts, gatherAtData } = await import('../../gateway/evidence/gather.ts');
+    const { dnsLists } = await import('../../gateway/evidence/dns-lists.ts');
     const servers = dns === undefined ? (config.gateway?.dns.servers ?? []) : [dns];
     const { evidence } = await gatherAtData(
       message,
@@ -89,6 +90,7 @@ export const policyTest: Command = {
           now: Date.now,
         }),
         history: noHistory,
+        lists: dnsLists(config.gateway?.dns.lists ?? { block: [], allow: [], domains: [] }, Date.now),
         ring: { name: ring.name, domains: ring.domains },
         evidenceMs: inboundLimits.evidenceMs,
         dnsLookups: inboundLimits.dnsLookups,

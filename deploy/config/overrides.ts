@@ -31,7 +31,7 @@ export function withOverrides(config: Config, given: Overrides, ring: RingDescri
     ...named,
     gateway: {
       ...gateway,
-      ...(dns === undefined ? {} : { dns: { servers: [dns] } }),
+      ...(dns === undefined ? {} : { dns: { ...gateway.dns, servers: [dns] } }),
       ...(redis === undefined ? {} : { queue: { kind: 'redis', url: redis } }),
       delivery: {
         ...gateway.delivery,

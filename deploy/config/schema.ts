@@ -26,6 +26,13 @@ const hostPort = z
   .refine((text) => parseHostPort(text) !== undefined, 'expected HOST:PORT, for instance 127.0.0.1:5353 or [::1]:53');
 const network = z.string().refine(isNetwork, 'expected an IP address or a network such as 10.0.0.0/8');
 
+const dnsZone = z
+  .string()
+  .transform((text) => text.toLowerCase())
+  .refine((text) => parseDomain(text) !== undefined, 'expected the zone of a DNS list, for instance zen.spamhaus.org');
+// Each is asked about each message, within the message's budget of lookups.
+const dnsZones = z.array(dnsZone).max(8).default([]);
+
 export const configSchema = z.strictObject({
   version: z.literal(1),
   hostname: z
@@ -45,7 +52,15 @@ export const configSchema = z.strictObject({
     .strictObject({
       mx: listener('where Internet mail comes in'),
       aliases: z.record(z.string(), address).default({}),
-      dns: z.strictObject({ servers: z.array(hostPort).max(8).default([]) }).prefault({}),
+      dns: z
+        .strictObject({
+          servers: z.array(hostPort).max(8).default([]),
+          lists: z
+            .strictObject({ block: dnsZones, allow: dnsZones, domains: dnsZones })
+            .prefault({})
+            .describe('DNS lists (RFC 5782) that are asked about each message; what they say is evidence for policy'),
+        })
+        .prefault({}),
       delivery: z
         .strictObject({
           smarthost: hostPort.nullable().default(null),

@@ -69,7 +69,9 @@ gateway:
     ${scalar(`abuse@${choices.domain}`)}: ${scalar(choices.postmaster)}
 
   # Resolvers for all mail lookups, HOST:PORT each; empty takes the system's.
-  dns: {servers: ${flow(choices.dns)}}
+  # lists: DNS lists (RFC 5782) of client addresses and of domains, for instance {block: [zen.spamhaus.org]}. They are asked about each
+  # message; what they say is evidence (dnslist.block and so on), and does nothing until a rule of policy.yaml names it.
+  dns: {servers: ${flow(choices.dns)}, lists: {block: [], allow: [], domains: []}}
 
   delivery:
     # HOST:PORT that takes all outgoing mail, or null: straight to the recipients' MX hosts.

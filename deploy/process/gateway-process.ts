@@ -137,6 +137,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       timeoutMs: dnsQueryMs,
       now: Date.now,
     }),
+    dnsLists: section.dns.lists,
     tls,
     dkim,
     ledgerDir: layout.gateway.ledger,

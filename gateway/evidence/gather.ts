@@ -8,6 +8,7 @@ import { messageLookups } from '../dns/message-lookups.ts';
 import type { Resolver } from '../dns/resolver.ts';
 import { type Authentication, authenticate } from './authenticate.ts';
 import { authorOf } from './author.ts';
+import { type DnsLists, noLists } from './dns-lists.ts';
 import type { History } from './history.ts';
 import { messageFacts } from './message-facts.ts';
 
@@ -15,6 +16,8 @@ export interface Surroundings {
   readonly hostname: string;
   readonly resolver: Resolver;
   readonly history: History;
+  /** None are asked if absent. */
+  readonly lists?: DnsLists | undefined;
   readonly ring: KnownEvidence['ring'];
   readonly evidenceMs: number;
   readonly dnsLookups: number;
@@ -35,18 +38,28 @@ export async function gatherAtData(
   message: Uint8Array,
   session: SessionEvidence,
   recipients: readonly Address[],
-  { hostname, resolver, history, ring, evidenceMs, dnsLookups, now }: Surroundings,
+  { hostname, resolver, history, lists, ring, evidenceMs, dnsLookups, now }: Surroundings,
 ): Promise<{ evidence: Evidence; authentication: Authentication }> {
   const lookups = messageLookups(resolver, { maxLookups: dnsLookups, deadline: now() + evidenceMs, now });
-  const authentication = await authenticate({
-    message,
-    ip: session.client?.ip ?? '',
-    helo: session.client?.helo ?? '',
-    mailFrom: session.envelope?.from ?? '',
-    hostname,
-    author: authorOf(message),
-    lookups,
-  });
+  const named = authorOf(message);
+  const ip = session.client?.ip ?? '';
+  const domains = [named.kind === 'single' ? named.domain : '', session.envelope?.fromDomain ?? ''];
+  const [authentication, dnslist] = await Promise.all([
+    authenticate({
+      message,
+      ip,
+      hostname,
+      author: named,
+      lookups,
+      helo: session.client?.helo ?? '',
+      mailFrom: session.envelope?.from ?? '',
+    }),
+    (lists ?? noLists).of(
+      ip,
+      domains.flatMap((domain) => parseDomain(domain) ?? []),
+      lookups.lookups,
+    ),
+  ]);
   const { author, spf, dkim, dmarc, arc } = authentication;
   const evidence = completeEvidence('data', {
     ...session,
@@ -55,6 +68,7 @@ export async function gatherAtData(
     dkim,
     dmarc,
     arc,
+    dnslist,
     message: messageFacts(message),
     history: await history.of(author, recipients),
     ...(ring === undefined ? {} : { ring }),

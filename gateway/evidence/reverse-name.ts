@@ -30,11 +30,16 @@ function sameAddress(a: string, b: string): boolean {
 }
 
 /** RFC 1035 §3.5 and RFC 3596 §2.5. */
-export function reverseQuery(text: string): string {
+export function reverseQuery(ip: string): string {
+  return `${reverseLabels(ip)}.${isIPv4(clientNetwork(ip).ip) ? 'in-addr' : 'ip6'}.arpa`;
+}
+
+/** The address in the order of names, octet by octet or nibble by nibble: also how lists are asked (RFC 5782 §2.1, §2.4). */
+export function reverseLabels(text: string): string {
   const { ip } = clientNetwork(text);
-  if (isIPv4(ip)) return `${ip.split('.').reverse().join('.')}.in-addr.arpa`;
+  if (isIPv4(ip)) return ip.split('.').reverse().join('.');
   const nibbles = groupsOf(ip)
     .map((group) => group.padStart(4, '0'))
     .join('');
-  return `${nibbles.split('').reverse().join('.')}.ip6.arpa`;
+  return nibbles.split('').reverse().join('.');
 }

@@ -3,6 +3,7 @@ import type { LimitState } from '../../policy/limits.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { Resolver } from '../dns/resolver.ts';
+import type { DnsLists } from '../evidence/dns-lists.ts';
 import type { History } from '../evidence/history.ts';
 import type { Signer } from '../provenance.ts';
 import type { StoredMessage } from './job.ts';
@@ -48,6 +49,7 @@ export interface InboundParts {
   readonly policyLimits: LimitState;
   readonly resolver: Resolver;
   readonly history: History;
+  readonly lists: DnsLists;
   readonly signer: Signer;
   readonly trace: Trace;
   readonly log: Log;

@@ -77,20 +77,21 @@ describe('a configuration with mistakes', () => {
       .replace('level: info', 'level: loud')
       .replace('127.0.0.0/8', '127.0.0.0/99')
       .replace('max: 4h', 'max: 4 hours');
+    const at = (text: string): string => `epost.yaml:${bad.slice(0, bad.indexOf(text)).split('\n').length}`;
     expect(problemsOf(bad)).toEqual([
       'epost.yaml:1:1: hostname: found nothing, expected string; add it',
-      'epost.yaml:22:3: gateway.mx.port: found nothing, expected number; add it',
-      'epost.yaml:22:25: gateway.mx.prt: found the unknown key "prt", expected one of host, port; did you mean port?',
-      expect.stringMatching(
-        /^epost\.yaml:41:25: gateway\.delivery\.retry\.max: found "4 hours", expected a number and a unit/,
+      `${at('mx: {host')}:3: gateway.mx.port: found nothing, expected number; add it`,
+      `${at('mx: {host')}:25: gateway.mx.prt: found the unknown key "prt", expected one of host, port; did you mean port?`,
+      expect.stringContaining(
+        `${at('max: 4 hours')}:25: gateway.delivery.retry.max: found "4 hours", expected a number and a unit`,
       ),
-      expect.stringMatching(
-        /^epost\.yaml:48:12: gateway\.exempt\.0: found "127\.0\.0\.0\/99", expected an IP address or a network/,
+      expect.stringContaining(
+        `${at('127.0.0.0/99')}:12: gateway.exempt.0: found "127.0.0.0/99", expected an IP address or a network`,
       ),
-      expect.stringMatching(
-        /^epost\.yaml:57:7: log\.level: found "loud", expected "debug" or "info" or "warn" or "error"/,
+      expect.stringContaining(
+        `${at('level: loud')}:7: log.level: found "loud", expected "debug" or "info" or "warn" or "error"`,
       ),
-      expect.stringMatching(/^epost\.yaml:5:1: hostnam: found the unknown key "hostnam", .*; did you mean hostname\?$/),
+      expect.stringContaining(`${at('hostnam:')}:1: hostnam: found the unknown key "hostnam"`),
     ]);
   });
 

@@ -84,6 +84,7 @@ describe('the gateway beside a node', () => {
       policy: () => acceptAll,
       limits: new Limits(),
       resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
+      dnsLists: { block: [], allow: [], domains: [] },
       tls: { current: () => ({}), onChange: () => () => undefined },
       dkim: [],
       ledgerDir: join(node.root, 'ledger'),

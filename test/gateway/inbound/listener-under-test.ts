@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { SecureContextOptions } from 'node:tls';
 import { createResolver } from '../../../gateway/dns/resolver.ts';
+import { noLists } from '../../../gateway/evidence/dns-lists.ts';
 import { historyIn } from '../../../gateway/evidence/history.ts';
 import { decodeInboundJob, type InboundJob } from '../../../gateway/inbound/job.ts';
 import { defaultInboundLimits, type InboundLimits } from '../../../gateway/inbound/limits.ts';
@@ -100,6 +101,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     policyLimits: new Limits(),
     resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
     history: historyIn(queue, Date.now),
+    lists: noLists,
     signer: generateIdentityKeys().signing,
     trace: (trace, event) => events.push({ trace, ...event }),
     log: silent,

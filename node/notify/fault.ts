@@ -1,4 +1,4 @@
-export type NotifyFaultCode = 'stopped' | 'too-large' | 'damaged' | 'too-many' | 'not-understood';
+export type NotifyFaultCode = 'stopped' | 'too-large' | 'damaged' | 'too-many' | 'not-understood' | 'not-a-member';
 
 /** Something is broken on this side or on the wire. What a recipient or a holder answers is a value, never this. */
 export class NotifyFault extends Error {

@@ -9,6 +9,7 @@ import type { Overlay } from '../overlay/overlay.ts';
 import { type OverlayOptions, startOverlay } from '../overlay/start.ts';
 import type { Lookup } from '../store/directory.ts';
 import { openStore, type Store } from '../store/store.ts';
+import { type Presence, type PresenceOptions, present } from './presence.ts';
 
 /** The three services of a node (POST §3): what any application is built on. */
 export interface Post {
@@ -17,6 +18,8 @@ export interface Post {
   readonly notify: Notify;
   openLog(options: OpenLogOptions): Promise<PostLog>;
   lookup(address: Address): Promise<Lookup>;
+  /** Makes an identity present here: the whole API for an application that has one. To be stopped before the node. */
+  present(options: PresenceOptions): Promise<Presence>;
   /** Stops what {@link startPost} started, last one first. */
   stop(): Promise<void>;
 }
@@ -62,12 +65,16 @@ export async function startPost(options: PostOptions): Promise<Post> {
     started.push(async () => disk.close());
     const notify = await startNotify({ overlay, store, dir: path.join(dir, 'notify'), now, log, trace });
     started.push(async () => notify.stop());
-    return {
+    const floors = {
       overlay,
       store,
       notify,
-      openLog: async (how) => openLog({ ...how, store, disk, now, log }),
-      lookup: async (address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),
+      openLog: async (how: OpenLogOptions) => openLog({ ...how, store, disk, now, log }),
+      lookup: async (address: Address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),
+    };
+    return {
+      ...floors,
+      present: async (who) => present(who, { ...floors, channels: overlay, dir: path.join(dir, 'present'), now, log }),
       stop,
     };
   } catch (error) {

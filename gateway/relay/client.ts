@@ -3,6 +3,7 @@ import type { Mail, RecipientTrouble, Sent, SmtpTrouble } from './connection.ts'
 import { isPermanent, type Outcome, shortReply, statusOf } from './outcome.ts';
 import type { SmtpPool } from './pool.ts';
 import type { Hop } from './route.ts';
+import type { TlsDemand } from './smtp/tls-demand.ts';
 
 export type Delivery =
   /** The server answered for the recipients; each of them has an outcome. */
@@ -14,12 +15,13 @@ export type Delivery =
 export async function deliverTo(
   pool: SmtpPool,
   hop: Hop,
+  tls: TlsDemand,
   mail: Mail,
   now: () => number,
   onDelivered: (accepted: readonly string[]) => void,
 ): Promise<Delivery> {
   for (const fresh of [false, true]) {
-    const lent = await pool.take(hop, fresh);
+    const lent = await pool.take(hop, tls, fresh);
     if ('trouble' in lent) return unusable(lent.trouble);
     const sent = await lent.client.send(mail, onDelivered);
     await pool.giveBack(lent.client, sent.kind === 'sent');
@@ -39,7 +41,8 @@ function isSilentEnd(sent: Extract<Sent, { kind: 'failed' }>): boolean {
 
 function unusable(trouble: SmtpTrouble): Delivery {
   const reply = shortReply(trouble.reply);
-  // RFC 3463: 4.4.1 no answer from host, 4.4.2 bad connection.
+  // RFC 3463: 4.7.5 cryptographic failure, 4.4.1 no answer from host.
+  if (trouble.name === 'tls') return { kind: 'unusable', reply, status: '4.7.5' };
   return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false) };
 }
 
@@ -71,14 +74,8 @@ function refusedOutcome(refusal: RecipientTrouble, host: string, at: number, com
 /** What the failure of the transaction means for a recipient that was not refused by itself. */
 function wholeOutcome(trouble: SmtpTrouble, host: string, at: number): Outcome {
   const reply = shortReply(trouble.reply);
-  if (trouble.code === undefined && trouble.name === 'EMESSAGE') {
-    // RFC 1870 §6.1: the host announced a size limit below this message. RFC 3463: 5.3.4 message too big for system.
-    return { kind: 'never', at, host, status: '5.3.4', reply };
-  }
-  if (trouble.code === undefined && trouble.name === 'EENVELOPE') {
-    // An address that cannot be written into a command.
-    return { kind: 'never', at, host, status: '5.1.3', reply };
-  }
+  // The host cannot take this message, now or later; it was not even offered.
+  if (trouble.status !== undefined) return { kind: 'never', at, host, status: trouble.status, reply };
   const permanent = isPermanent(trouble.code ?? 0, 'other');
   // 4.4.2: the connection was lost. If that was after the final dot, nobody can know whether the message arrived.
   const status = trouble.code === undefined ? '4.4.2' : statusOf(reply, permanent);

@@ -1,12 +1,12 @@
-/**
- * One SMTP connection to one mail server, over nodemailer's SMTPConnection. TLS is opportunistic (RFC 7435): taken where it is offered, with any
- * certificate, since without a published policy nobody can say which would be right, and a wrong one still keeps listeners out.
- */
-import { isAscii } from 'node:buffer';
-import { Socket } from 'node:net';
-import { Readable } from 'node:stream';
-import SMTPConnection from 'nodemailer/lib/smtp-connection';
+/** One SMTP connection to one mail server, and transactions over it. */
+import { isAscii, isUtf8 } from 'node:buffer';
+import { readHeaderBlock } from '../header-fields.ts';
 import type { Hop } from './route.ts';
+import { type Extensions, extensionsOf, noExtensions } from './smtp/extensions.ts';
+import { chunkPieces, dataPieces } from './smtp/message-lines.ts';
+import type { Reply } from './smtp/reply.ts';
+import { isOptional, shortcoming, type TlsDemand } from './smtp/tls-demand.ts';
+import { Wire, WireFault } from './smtp/wire.ts';
 
 /** What went wrong on the way, in the words of the remote host where it said something. */
 export interface SmtpTrouble {
@@ -14,8 +14,10 @@ export interface SmtpTrouble {
   readonly reply: string;
   /** The step it happened at. */
   readonly command: string;
-  /** nodemailer's own name for it, such as ECONNECTION. */
-  readonly name: string;
+  /** `refused`: the host's reply says it. `message`, `envelope`: the host cannot take this message. `tls`: none, or not what is demanded. */
+  readonly name: 'refused' | 'connection' | 'time-out' | 'protocol' | 'tls' | 'message' | 'envelope';
+  /** RFC 3463, where we found out ourselves. */
+  readonly status?: string;
 }
 
 export interface RecipientTrouble extends SmtpTrouble {
@@ -66,102 +68,144 @@ export const defaultTimes: SmtpTimes = {
   totalMs: 1_800_000,
 };
 
-interface NodemailerTrouble extends Error {
-  code?: string | undefined;
-  responseCode?: number | undefined;
-  response?: string | undefined;
-  command?: string | undefined;
-  recipient?: string | undefined;
-  rejectedErrors?: NodemailerTrouble[] | undefined;
+export interface Credentials {
+  readonly user: string;
+  readonly password: string;
 }
 
-function trouble(error: NodemailerTrouble): SmtpTrouble {
-  return {
-    ...(error.responseCode === undefined ? {} : { code: error.responseCode }),
-    reply: error.response ?? error.message,
-    command: error.command ?? 'CONN',
-    name: error.code ?? 'unknown',
-  };
+export interface OpenOptions {
+  /** Our name in EHLO. */
+  readonly name: string;
+  readonly times: SmtpTimes;
+  readonly tls: TlsDemand;
+  /** For a smarthost; sent under TLS alone. */
+  readonly auth?: Credentials | undefined;
 }
 
-function refusals(errors: readonly NodemailerTrouble[] | undefined): RecipientTrouble[] {
-  return (errors ?? []).map((error) => ({ ...trouble(error), recipient: error.recipient ?? '' }));
+const pieceBytes = 64 * 1024;
+
+/** A step that did not succeed; becomes the trouble of the transaction. */
+class StepFault extends Error {
+  override readonly name = 'StepFault';
+  readonly trouble: SmtpTrouble;
+  constructor(trouble: SmtpTrouble) {
+    super(trouble.reply);
+    this.trouble = trouble;
+  }
+}
+
+const isPositive = (reply: Reply): boolean => reply.code >= 200 && reply.code < 300;
+
+function refusal(reply: Reply, command: string): SmtpTrouble {
+  return { code: reply.code, reply: reply.text.trimEnd(), command, name: 'refused' };
+}
+
+function troubleOf(error: unknown, command: string): SmtpTrouble {
+  if (error instanceof StepFault) return error.trouble;
+  if (!(error instanceof WireFault)) throw error;
+  const { kind, message, reply } = error;
+  if (reply !== undefined) return { code: reply.code, reply: reply.text.trimEnd(), command, name: kind };
+  return { reply: message, command, name: kind };
 }
 
 export class SmtpClient {
-  readonly #connection: SMTPConnection;
-  readonly #times: SmtpTimes;
   readonly hop: Hop;
   messages = 0;
-  #onDeath: ((error: NodemailerTrouble) => void) | undefined;
-  #dead = false;
+  readonly #wire: Wire;
+  readonly #times: SmtpTimes;
+  #extensions: Extensions = noExtensions;
 
-  private constructor(connection: SMTPConnection, hop: Hop, times: SmtpTimes) {
-    this.#connection = connection;
-    this.#times = times;
+  private constructor(wire: Wire, hop: Hop, times: SmtpTimes) {
+    this.#wire = wire;
     this.hop = hop;
-    connection.on('error', (error: NodemailerTrouble) => this.#died(error));
-    connection.on('end', () => {
-      this.#dead = true;
-      // nodemailer closes first and then says why: its reason counts if it has one.
-      setImmediate(() => this.#died(new Error('the connection was closed')));
-    });
+    this.#times = times;
   }
 
-  /** Connects, greets and takes TLS if offered. */
-  static async open(
-    hop: Hop,
-    options: { name: string; times: SmtpTimes; tls: boolean },
-  ): Promise<SmtpClient | { trouble: SmtpTrouble }> {
-    const { name, times, tls } = options;
-    // Without Nagle's algorithm: the final dot is a small packet of its own and would wait 40 ms for the host's delayed ACK.
-    const socket = new Socket().setNoDelay(true);
-    const connection = new SMTPConnection({
-      socket,
-      host: hop.address,
-      port: hop.port,
-      name,
-      // Port 465 is TLS from the first byte (RFC 8314 §3.3); a smarthost may be there.
-      secure: hop.port === 465,
-      ignoreTLS: !tls,
-      opportunisticTLS: true,
-      // RFC 6066 §3: names only, never addresses.
-      tls: { rejectUnauthorized: false, ...(hop.name === hop.address ? {} : { servername: hop.name }) },
-      connectionTimeout: times.connectMs,
-      greetingTimeout: times.greetingMs,
-      socketTimeout: times.silenceMs,
-      // A reply is a few lines.
-      maxResponseSize: 64 * 1024,
-    });
-    const client = new SmtpClient(connection, hop, times);
-    return new Promise((resolve) => {
-      const fail = (error: NodemailerTrouble) => {
-        clearTimeout(timer);
-        client.close();
-        resolve({ trouble: trouble(error) });
-      };
-      const timer = setTimeout(() => fail(new Error('greeting took too long')), times.connectMs + 2 * times.greetingMs);
-      client.#onDeath = fail;
-      connection.connect((error) => {
-        if (error !== undefined) return fail(error);
-        clearTimeout(timer);
-        client.#onDeath = undefined;
-        return resolve(client);
-      });
-    });
+  /** Connects, greets, takes TLS as demanded and logs in. Never throws for what a host does. */
+  static async open(hop: Hop, options: OpenOptions): Promise<SmtpClient | { trouble: SmtpTrouble }> {
+    let wire: Wire;
+    try {
+      wire = await Wire.open(hop.address, hop.port, options.times);
+    } catch (error) {
+      return { trouble: troubleOf(error, 'CONN') };
+    }
+    const client = new SmtpClient(wire, hop, options.times);
+    // Time-outs of the steps do not add up: a host that drips has no longer than one that is silent.
+    const tooLong = new WireFault('time-out', 'greeting took too long');
+    const timer = setTimeout(() => wire.close(tooLong), options.times.connectMs + 2 * options.times.greetingMs);
+    try {
+      await client.#greet(options);
+      return client;
+    } catch (error) {
+      const trouble = troubleOf(error, 'CONN');
+      client.quit();
+      return { trouble };
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   get dead(): boolean {
-    return this.#dead || this.#connection.destroyed;
+    return this.#wire.isDead;
   }
 
   get encrypted(): boolean {
-    return this.#connection.secure;
+    return this.#wire.encrypted;
   }
 
-  #died(error: NodemailerTrouble): void {
-    this.#dead = true;
-    this.#onDeath?.(error);
+  async #greet({ name, times, tls, auth }: OpenOptions): Promise<void> {
+    const servername = this.hop.name === this.hop.address ? undefined : this.hop.name;
+    // Port 465 is TLS from the first byte (RFC 8314 §3.3); a smarthost may be there.
+    if (this.hop.port === 465) await this.#wire.upgrade(servername, times.greetingMs);
+    const greeting = await this.#wire.next(times.greetingMs);
+    if (greeting.code !== 220) throw new StepFault(refusal(greeting, 'CONN'));
+    await this.#hello(name);
+    if (tls.kind !== 'none' && !this.encrypted && this.#extensions.startTls)
+      await this.#startTls(tls, name, servername);
+    if (!this.encrypted && !isOptional(tls)) {
+      throw tlsFault('the host offers no TLS, and mail for it must not go without');
+    }
+    const lacking = this.#wire.tls === undefined ? undefined : shortcoming(tls, this.#wire.tls, this.hop.name);
+    if (lacking !== undefined) throw tlsFault(lacking);
+    if (auth !== undefined) await this.#logIn(auth);
+  }
+
+  async #hello(name: string): Promise<void> {
+    const reply = await this.#wire.command(`EHLO ${name}`);
+    if (isPositive(reply)) {
+      this.#extensions = extensionsOf(reply.lines);
+      return;
+    }
+    // RFC 5321 §3.2: a server that does not know EHLO knows HELO.
+    if (reply.code < 500 || reply.code === 554) throw new StepFault(refusal(reply, 'EHLO'));
+    const old = await this.#wire.command(`HELO ${name}`);
+    if (!isPositive(old)) throw new StepFault(refusal(old, 'HELO'));
+    this.#extensions = noExtensions;
+  }
+
+  async #startTls(tls: TlsDemand, name: string, servername: string | undefined): Promise<void> {
+    const reply = await this.#wire.command('STARTTLS');
+    if (reply.code !== 220) {
+      if (isOptional(tls)) return;
+      throw tlsFault(`the host refused STARTTLS: ${reply.text.trimEnd()}`);
+    }
+    await this.#wire.upgrade(servername, this.#times.greetingMs);
+    // RFC 3207 §4.2: what it said before TLS is forgotten.
+    await this.#hello(name);
+  }
+
+  /** RFC 4954 with PLAIN (RFC 4616), or LOGIN where the host knows nothing else. */
+  async #logIn({ user, password }: Credentials): Promise<void> {
+    if (!this.encrypted) throw tlsFault('the password is not sent without TLS, and the host offers none');
+    const base64 = (text: string): string => Buffer.from(text).toString('base64');
+    let reply: Reply;
+    if (this.#extensions.auth.has('PLAIN')) {
+      reply = await this.#wire.command(`AUTH PLAIN ${base64(`\0${user}\0${password}`)}`);
+    } else {
+      reply = await this.#wire.command('AUTH LOGIN');
+      for (const answer of [user, password]) if (reply.code === 334) reply = await this.#wire.command(base64(answer));
+    }
+    if (reply.code !== 235) throw new StepFault(refusal(reply, 'AUTH'));
   }
 
   /**
@@ -170,79 +214,175 @@ export class SmtpClient {
    */
   async send(mail: Mail, onDelivered: (accepted: readonly string[]) => void): Promise<Sent> {
     this.messages += 1;
-    return new Promise((resolve) => {
-      const end = (sent: Sent) => {
-        clearTimeout(timer);
-        this.#onDeath = undefined;
-        resolve(sent);
-      };
-      const fail = (error: NodemailerTrouble) => {
-        const { dead } = this;
-        const refused = refusals(error.rejectedErrors);
-        end({ kind: 'failed', trouble: trouble(error), refused, dead, began: message.began });
-      };
-      const message = new MessageStream(mail.bytes);
-      const timer = setTimeout(() => {
-        this.close();
-        fail(Object.assign(new Error('the transaction took too long'), { code: 'ETIMEDOUT', command: 'DATA' }));
-      }, this.#times.totalMs);
-      this.#onDeath = fail;
-      const envelope = {
-        from: mail.from,
-        to: [...mail.recipients],
-        size: mail.bytes.length,
-        use8BitMime: !isAscii(mail.bytes),
-        ...(mail.ret === undefined && mail.envid === undefined ? {} : { dsn: { ret: mail.ret, envid: mail.envid } }),
-      };
-      this.#connection.send(envelope, message, (error, info) => {
-        if (error !== null || info === undefined) return fail(error ?? new Error('nothing was sent'));
-        onDelivered(info.accepted);
-        const refused = refusals(info.rejectedErrors);
-        return end({ kind: 'sent', reply: info.response, accepted: info.accepted, refused });
-      });
+    const under: Transaction = { refused: [], accepted: [], began: false, step: 'MAIL FROM' };
+    // Whoever waits for a reply hears that the wire broke.
+    const tooLong = new WireFault('time-out', 'the transaction took too long');
+    const timer = setTimeout(() => this.#wire.close(tooLong), this.#times.totalMs);
+    try {
+      const parameters = this.#mailParameters(mail);
+      await this.#envelope(mail, parameters, under);
+      const reply = await this.#content(mail.bytes, under, () => onDelivered(under.accepted));
+      return { kind: 'sent', reply, accepted: under.accepted, refused: under.refused };
+    } catch (error) {
+      const { refused, began, step } = under;
+      return { kind: 'failed', trouble: troubleOf(error, step), refused, dead: this.dead, began };
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** What stands behind MAIL FROM; throws where the host cannot take this message at all. */
+  #mailParameters({ from, recipients, bytes, ret, envid }: Mail): string {
+    const { size, eightBit, utf8, dsn } = this.#extensions;
+    if (size?.max !== undefined && bytes.length > size.max) {
+      // RFC 1870 §6.1; RFC 3463: 5.3.4 message too big for system.
+      throw cannot('message', '5.3.4', `the message has ${bytes.length} octets, and the host takes ${size.max}`);
+    }
+    for (const address of [from, ...recipients]) {
+      if (/[\s<>\p{Cc}]/u.test(address))
+        throw cannot('envelope', '5.1.3', 'an address that cannot be written into a command');
+    }
+    const international = [from, ...recipients].some((address) => !/^[\p{ASCII}]*$/u.test(address));
+    // RFC 6531 §3.5; RFC 3463: 5.6.7 non-ASCII addresses not permitted for that recipient.
+    if (international && !utf8)
+      throw cannot('envelope', '5.6.7', 'the host does not take addresses with letters beyond ASCII (SMTPUTF8)');
+    const isEightBit = !isAscii(bytes);
+    // RFC 6152 §3: no 8-bit octets to a host that does not say that it takes them. 5.6.3: conversion required but not supported; it would break signatures.
+    if (isEightBit && !eightBit)
+      throw cannot('message', '5.6.3', 'the message has 8-bit text, and the host does not take any (8BITMIME)');
+    const headerIsUtf8 = utf8 && isEightBit && isInternationalHeader(bytes);
+    return [
+      size === undefined ? '' : ` SIZE=${bytes.length}`,
+      isEightBit ? ' BODY=8BITMIME' : '',
+      international || headerIsUtf8 ? ' SMTPUTF8' : '',
+      dsn && ret !== undefined ? ` RET=${ret}` : '',
+      dsn && envid !== undefined ? ` ENVID=${xtext(envid)}` : '',
+    ].join('');
+  }
+
+  /** MAIL and RCPT, in one go where the host takes that (RFC 2920 §3.1). Throws unless somebody was accepted. */
+  async #envelope(mail: Mail, parameters: string, under: Transaction): Promise<void> {
+    const lines = [`MAIL FROM:<${mail.from}>${parameters}`, ...mail.recipients.map((to) => `RCPT TO:<${to}>`)];
+    const answers = this.#extensions.pipelining ? this.#together(lines) : this.#oneByOne(lines);
+    let last: Reply | undefined;
+    let index = 0;
+    for await (const reply of answers) {
+      const recipient = mail.recipients[index - 1];
+      last = reply;
+      if (recipient === undefined) {
+        // What follows in the pipeline is refused by itself.
+        if (!isPositive(reply)) throw new StepFault(refusal(reply, 'MAIL FROM'));
+        under.step = 'RCPT TO';
+      } else if (isPositive(reply)) under.accepted.push(recipient);
+      else under.refused.push({ ...refusal(reply, 'RCPT TO'), recipient });
+      index += 1;
+    }
+    if (under.accepted.length === 0 && last !== undefined) throw new StepFault(refusal(last, 'RCPT TO'));
+  }
+
+  async *#oneByOne(lines: readonly string[]): AsyncGenerator<Reply> {
+    for (const line of lines) yield await this.#wire.command(line);
+  }
+
+  async *#together(lines: readonly string[]): AsyncGenerator<Reply> {
+    const replies = lines.map(() => this.#wire.next());
+    // Each is waited for below; one that fails while an earlier one is waited for must not count as forgotten.
+    for (const reply of replies) reply.catch(() => undefined);
+    this.#wire.put(lines.map((line) => `${line}\r\n`).join(''));
+    for (const reply of replies) yield await reply;
+  }
+
+  /** The message; the final reply. */
+  async #content(bytes: Uint8Array, under: Transaction, onDelivered: () => void): Promise<string> {
+    under.step = 'DATA';
+    if (this.#extensions.chunking) return this.#bdat(bytes, under, onDelivered);
+    const go = await this.#wire.command('DATA');
+    if (go.code !== 354) throw new StepFault(refusal(go, 'DATA'));
+    under.began = true;
+    for (const piece of dataPieces(bytes, pieceBytes)) {
+      if (this.dead) break;
+      // oxlint-disable-next-line no-await-in-loop -- as fast as the host reads
+      await this.#wire.write(piece);
+    }
+    return this.#finalReply(onDelivered);
+  }
+
+  /** RFC 3030 §2: the whole message as one last chunk. */
+  async #bdat(bytes: Uint8Array, under: Transaction, onDelivered: () => void): Promise<string> {
+    under.began = true;
+    const pieces = [...chunkPieces(bytes, pieceBytes)];
+    const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+    const reply = this.#finalReply(onDelivered);
+    // It is awaited below; until then a broken wire may end it.
+    reply.catch(() => undefined);
+    this.#wire.put(`BDAT ${length} LAST\r\n`);
+    for (const piece of pieces) {
+      if (this.dead) break;
+      // oxlint-disable-next-line no-await-in-loop -- as fast as the host reads
+      await this.#wire.write(piece);
+    }
+    return reply;
+  }
+
+  #finalReply(onDelivered: () => void): Promise<string> {
+    return new Promise((resolve, reject) => {
+      this.#wire.expect((reply) => {
+        if (!isPositive(reply)) return reject(new StepFault(refusal(reply, 'DATA')));
+        onDelivered();
+        return resolve(reply.text.trimEnd());
+      }, reject);
     });
   }
 
   /** Ready for the next transaction? */
   async reset(): Promise<boolean> {
     if (this.dead) return false;
-    return new Promise((resolve) => {
-      this.#onDeath = () => resolve(false);
-      this.#connection.reset((error) => {
-        this.#onDeath = undefined;
-        resolve(error === null);
-      });
-    });
+    try {
+      return isPositive(await this.#wire.command('RSET'));
+    } catch {
+      return false;
+    }
   }
 
   quit(): void {
     if (this.dead) return;
-    this.#connection.quit();
-    // For hosts that do not answer QUIT.
-    setTimeout(() => this.close(), 2_000).unref();
+    // Whether the host answers is its own affair.
+    const timer = setTimeout(() => this.close(), 2_000).unref();
+    const end = (): void => {
+      clearTimeout(timer);
+      this.close();
+    };
+    this.#wire.command('QUIT').then(end, end);
   }
 
   close(): void {
-    this.#dead = true;
-    this.#connection.close();
+    this.#wire.close();
   }
 }
 
-/** The message in pieces; it is read only once the host has said 354. */
-class MessageStream extends Readable {
-  began = false;
-  #at = 0;
-  readonly #bytes: Uint8Array;
+interface Transaction {
+  readonly refused: RecipientTrouble[];
+  readonly accepted: string[];
+  began: boolean;
+  step: string;
+}
 
-  constructor(bytes: Uint8Array) {
-    super();
-    this.#bytes = bytes;
-  }
+function cannot(name: 'message' | 'envelope', status: string, reply: string): StepFault {
+  return new StepFault({ reply, status, command: 'MAIL FROM', name });
+}
 
-  override _read(): void {
-    this.began = true;
-    const piece = this.#bytes.subarray(this.#at, this.#at + 64 * 1024);
-    this.#at += piece.length;
-    this.push(piece.length === 0 ? null : Buffer.from(piece));
-  }
+function tlsFault(reply: string): StepFault {
+  return new StepFault({ reply, command: 'STARTTLS', name: 'tls' });
+}
+
+function isInternationalHeader(bytes: Uint8Array): boolean {
+  const header = bytes.subarray(0, readHeaderBlock(bytes).end);
+  return !isAscii(header) && isUtf8(header);
+}
+
+/** RFC 3461 §4. */
+function xtext(text: string): string {
+  return text.replace(/[^!-*,-<>-~]/g, (character) =>
+    [...Buffer.from(character)].map((byte) => `+${byte.toString(16).toUpperCase().padStart(2, '0')}`).join(''),
+  );
 }

@@ -140,7 +140,9 @@ class DeliveryAttempt {
     for (const hop of found.hops) {
       this.#signal.throwIfAborted();
       const { pool, now } = this.#parts;
-      const delivery = await deliverTo(pool, hop, mail, now, (accepted) => this.#wrote(accepted));
+      const delivery = await deliverTo(pool, hop, { kind: 'opportunistic' }, mail, now, (accepted) =>
+        this.#wrote(accepted),
+      );
       if (delivery.kind === 'answered') {
         for (const [recipient, outcome] of delivery.outcomes) this.#outcomes.set(recipient, outcome);
         return;

@@ -1,11 +1,14 @@
 /** A few idle connections per mail server, so that the next message to it needs no new greeting and no new TLS. Bounded, and closed soon. */
-import { defaultTimes, SmtpClient, type SmtpTimes, type SmtpTrouble } from './connection.ts';
+import { type Credentials, defaultTimes, SmtpClient, type SmtpTimes, type SmtpTrouble } from './connection.ts';
 import type { Hop } from './route.ts';
+import { isOptional, type TlsDemand } from './smtp/tls-demand.ts';
 
 export interface PoolOptions {
   /** Our name in EHLO. */
   readonly hostname: string;
   readonly times?: SmtpTimes;
+  /** Asked for at each new connection to the smarthost, so that a changed password is used at once. */
+  readonly smarthostAuth?: (() => Credentials | undefined) | undefined;
 }
 
 /** Long enough for the next job of a lane; hosts dislike idle clients. */
@@ -32,6 +35,7 @@ export class SmtpPool {
   readonly #options: PoolOptions;
   readonly #idle = new Map<string, Idle[]>();
   #idleCount = 0;
+  readonly #keys = new WeakMap<SmtpClient, string>();
   #closed = false;
 
   constructor(options: PoolOptions) {
@@ -39,24 +43,27 @@ export class SmtpPool {
   }
 
   /** A connection that is ready for a transaction; give it back in any case. */
-  async take(hop: Hop, fresh: boolean): Promise<Lent | { trouble: SmtpTrouble }> {
-    for (let idle = fresh ? undefined : this.#pop(hop); idle !== undefined; idle = this.#pop(hop)) {
+  async take(hop: Hop, tls: TlsDemand, fresh: boolean): Promise<Lent | { trouble: SmtpTrouble }> {
+    const key = keyOf(hop, tls);
+    for (let idle = fresh ? undefined : this.#pop(key); idle !== undefined; idle = this.#pop(key)) {
       if (!idle.dead) return { client: idle, reused: true };
     }
-    const client = await this.#open(hop);
+    const client = await this.#open(hop, tls);
+    if (client instanceof SmtpClient) this.#keys.set(client, key);
     return client instanceof SmtpClient ? { client, reused: false } : client;
   }
 
-  async #open(hop: Hop): Promise<SmtpClient | { trouble: SmtpTrouble }> {
+  async #open(hop: Hop, tls: TlsDemand): Promise<SmtpClient | { trouble: SmtpTrouble }> {
     const { hostname: name, times = defaultTimes } = this.#options;
-    const opened = await SmtpClient.open(hop, { name, times, tls: true });
-    if (opened instanceof SmtpClient || opened.trouble.name !== 'ETLS') return opened;
+    const auth = hop.isSmarthost === true ? this.#options.smarthostAuth?.() : undefined;
+    const opened = await SmtpClient.open(hop, { name, times, tls, auth });
+    if (opened instanceof SmtpClient || opened.trouble.name !== 'tls' || !isOptional(tls) || auth !== undefined)
+      return opened;
     // RFC 7435 §3: a host whose TLS is broken gets what a host without TLS gets.
-    return SmtpClient.open(hop, { name, times, tls: false });
+    return SmtpClient.open(hop, { name, times, tls: { kind: 'none' } });
   }
 
-  #pop(hop: Hop): SmtpClient | undefined {
-    const key = keyOf(hop);
+  #pop(key: string): SmtpClient | undefined {
     const idle = this.#idle.get(key)?.pop();
     if (this.#idle.get(key)?.length === 0) this.#idle.delete(key);
     if (idle === undefined) return undefined;
@@ -72,7 +79,7 @@ export class SmtpPool {
       client.quit();
       return;
     }
-    const key = keyOf(client.hop);
+    const key = this.#keys.get(client) ?? '';
     const others = this.#idle.get(key) ?? [];
     if (others.length >= idlePerServer || this.#idleCount >= maxIdle || this.#closed) {
       client.quit();
@@ -102,6 +109,7 @@ export class SmtpPool {
   }
 }
 
-function keyOf(hop: Hop): string {
-  return `${hop.name} ${hop.address} ${hop.port}`;
+/** What a connection has proved is part of what it is good for. */
+function keyOf(hop: Hop, tls: TlsDemand): string {
+  return `${hop.name} ${hop.address} ${hop.port} ${tls.kind}`;
 }

@@ -9,6 +9,7 @@ export interface Hop {
   readonly name: string;
   readonly address: string;
   readonly port: number;
+  readonly isSmarthost?: true;
 }
 
 export type Route =
@@ -106,12 +107,16 @@ async function lookUp(name: string, resolver: Resolver): Promise<Found> {
 
 async function smarthostRoute(smarthost: { host: string; port: number }, resolver: Resolver): Promise<Route> {
   const { host, port } = smarthost;
-  if (isIP(host) !== 0) return { kind: 'hosts', hops: [{ name: host, address: host, port }] };
+  const isSmarthost = true as const;
+  if (isIP(host) !== 0) return { kind: 'hosts', hops: [{ name: host, address: host, port, isSmarthost }] };
   // RFC 6761 §6.3: localhost is not asked for.
-  if (host === 'localhost') return { kind: 'hosts', hops: [{ name: host, address: '127.0.0.1', port }] };
+  if (host === 'localhost') return { kind: 'hosts', hops: [{ name: host, address: '127.0.0.1', port, isSmarthost }] };
   const found = await lookUp(host, resolver);
   if (found.kind === 'addresses') {
-    return { kind: 'hosts', hops: found.addresses.slice(0, maxHops).map((address) => ({ name: host, address, port })) };
+    return {
+      kind: 'hosts',
+      hops: found.addresses.slice(0, maxHops).map((address) => ({ name: host, address, port, isSmarthost })),
+    };
   }
   // A smarthost that does not exist is our own mistake, not the recipient's: mail waits until it is corrected.
   return later(`the smarthost ${host} has no address: ${found.kind === 'unknown' ? found.why : 'no such name'}`);

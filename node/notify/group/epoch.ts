@@ -30,7 +30,12 @@ export interface Epoch {
 }
 
 function groupId(owner: Address, nonce: Uint8Array): Uint8Array {
-  return createHash('sha256').update(`${tag}\0${owner}\0`).update(nonce).digest();
+  return Uint8Array.from(createHash('sha256').update(`${tag}\0${owner}\0`).update(nonce).digest());
+}
+
+// Not the Buffer that node:crypto gives: what is made and what is read must compare as the same.
+function freshKey(): Uint8Array {
+  return Uint8Array.from(randomBytes(32));
 }
 
 function checked(epoch: Epoch): Epoch {
@@ -44,7 +49,7 @@ function checked(epoch: Epoch): Epoch {
 
 /** The first epoch of a new group. Throws NotifyFault `too-large`. */
 export function firstEpoch(owner: Address, others: readonly Address[], now: number): Epoch {
-  const nonce = randomBytes(32);
+  const nonce = freshKey();
   const members = [...new Set([owner, ...others])];
   return checked({
     group: groupId(owner, nonce),
@@ -52,15 +57,15 @@ export function firstEpoch(owner: Address, others: readonly Address[], now: numb
     owner,
     number: now,
     members,
-    key: randomBytes(32),
-    logSecret: randomBytes(32),
+    key: freshKey(),
+    logSecret: freshKey(),
   });
 }
 
 /** The next epoch, with these others beside the owner, under a fresh key. */
 export function nextEpoch(before: Epoch, others: readonly Address[], now: number): Epoch {
   const members = [...new Set([before.owner, ...others])];
-  return checked({ ...before, number: Math.max(before.number + 1, now), members, key: randomBytes(32) });
+  return checked({ ...before, number: Math.max(before.number + 1, now), members, key: freshKey() });
 }
 
 /** As the body of a notification. */

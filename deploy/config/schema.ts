@@ -55,6 +55,7 @@ export const configSchema = z.strictObject({
       dns: z
         .strictObject({
           servers: z.array(hostPort).max(8).default([]),
+          validating: z.boolean().default(false),
           lists: z
             .strictObject({ block: dnsZones, allow: dnsZones, domains: dnsZones })
             .prefault({})
@@ -64,6 +65,11 @@ export const configSchema = z.strictObject({
       delivery: z
         .strictObject({
           smarthost: hostPort.nullable().default(null),
+          smarthostAuth: z
+            .strictObject({ user: z.string().min(1), passwordFile: z.string().min(1) })
+            .nullable()
+            .default(null)
+            .describe('the password is the first line of the file, which only this user should be able to read'),
           mxPort: z.int().min(1).max(65_535).default(25),
           allowPrivate: z.boolean().default(false),
           retry: z

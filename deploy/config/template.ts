@@ -71,11 +71,14 @@ gateway:
   # Resolvers for all mail lookups, HOST:PORT each; empty takes the system's.
   # lists: DNS lists (RFC 5782) of client addresses and of domains, for instance {block: [zen.spamhaus.org]}. They are asked about each
   # message; what they say is evidence (dnslist.block and so on), and does nothing until a rule of policy.yaml names it.
-  dns: {servers: ${flow(choices.dns)}, lists: {block: [], allow: [], domains: []}}
+  # validating: true where these servers validate DNSSEC and the way to them is safe (best: one on this machine); DANE needs it.
+  dns: {servers: ${flow(choices.dns)}, validating: false, lists: {block: [], allow: [], domains: []}}
 
   delivery:
     # HOST:PORT that takes all outgoing mail, or null: straight to the recipients' MX hosts.
     smarthost: ${scalar(choices.smarthost ?? null)}
+    # Where it asks for a login: {user: NAME, passwordFile: /path}; the password is the first line of the file, and goes under TLS alone.
+    smarthostAuth: null
     # The port of the MX hosts. Anything but 25 is for try-outs.
     mxPort: ${choices.mxPort}
     # Whether mail may go to hosts with loopback or private addresses. A smarthost may always have one; so may

@@ -26,6 +26,7 @@ import { openQueue } from './open-queue.ts';
 import { type Part, type PartOptions, runPart } from './part.ts';
 import { loadPolicyFile } from './policy-file.ts';
 import { publishRecord } from './publish-record.ts';
+import { type Login, smarthostLogin } from './smarthost-login.ts';
 import { TlsFiles } from './tls-files.ts';
 
 const gatewayGraceMs = 3_000;
@@ -123,7 +124,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       aliases: section.aliases,
       exemptNetworks: section.exempt,
       proxies: section.proxies,
-      delivery: deliverySettings(section),
+      delivery: deliverySettings(section, smarthostLogin(section, log)),
     },
     ring,
     identity,
@@ -218,7 +219,7 @@ async function publishIdentities(door: Door, identities: readonly GatewayIdentit
   }
 }
 
-function deliverySettings(section: GatewaySection) {
+function deliverySettings(section: GatewaySection, smarthostAuth: (() => Login) | undefined) {
   const { smarthost, mxPort, allowPrivate, retry } = section.delivery;
   const host = smarthost === null ? undefined : parseHostPort(smarthost);
   const onLoopback =
@@ -227,7 +228,8 @@ function deliverySettings(section: GatewaySection) {
     mxPort,
     // A try-out beside a local zone must be able to deliver there; see the comment in epost.yaml.
     allowPrivate: allowPrivate || mxPort !== 25 || onLoopback,
-    ...(host === undefined ? {} : { smarthost: host }),
+    validating: section.dns.validating,
+    ...(host === undefined ? {} : { smarthost: host, smarthostAuth }),
     retry: { firstMs: retry.first, maxMs: retry.max, giveUpMs: retry.giveUp },
   };
 }

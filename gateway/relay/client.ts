@@ -4,10 +4,11 @@ import { isPermanent, type Outcome, shortReply, statusOf } from './outcome.ts';
 import type { SmtpPool } from './pool.ts';
 import type { Hop } from './route.ts';
 import type { TlsDemand } from './smtp/tls-demand.ts';
+import type { Level } from './transport/security.ts';
 
 export type Delivery =
   /** The server answered for the recipients; each of them has an outcome. */
-  | { readonly kind: 'answered'; readonly outcomes: ReadonlyMap<string, Outcome> }
+  | { readonly kind: 'answered'; readonly outcomes: ReadonlyMap<string, Outcome>; readonly level: Level }
   /** The server was of no use, and nothing of the message has reached it: the next one may be tried. */
   | { readonly kind: 'unusable'; readonly reply: string; readonly status: string };
 
@@ -28,7 +29,7 @@ export async function deliverTo(
     // A kept connection that the host closes, with or without a 421, says nothing of the host.
     const closed = sent.kind === 'failed' && (isSilentEnd(sent) || (sent.trouble.code === 421 && !sent.began));
     if (closed && lent.reused && !fresh) continue;
-    return judged(sent, hop, mail, now());
+    return judged(sent, hop, mail, now(), lent.client.level);
   }
   return { kind: 'unusable', reply: 'the connection was closed again and again', status: '4.4.2' };
 }
@@ -46,14 +47,14 @@ function unusable(trouble: SmtpTrouble): Delivery {
   return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false) };
 }
 
-function judged(sent: Sent, hop: Hop, mail: Mail, at: number): Delivery {
+function judged(sent: Sent, hop: Hop, mail: Mail, at: number, level: Level): Delivery {
   const host = hop.name;
   const outcomes = new Map<string, Outcome>();
   for (const refusal of sent.refused) outcomes.set(refusal.recipient, refusedOutcome(refusal, host, at, 'RCPT'));
   if (sent.kind === 'sent') {
     const reply = shortReply(sent.reply);
     for (const recipient of sent.accepted) outcomes.set(recipient, { kind: 'delivered', at, host, reply });
-    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at) };
+    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at), level };
   }
   const { trouble } = sent;
   // RFC 5321 §3.8: 421 says that the host closes, whatever was asked.
@@ -62,7 +63,7 @@ function judged(sent: Sent, hop: Hop, mail: Mail, at: number): Delivery {
   for (const recipient of mail.recipients) {
     if (!outcomes.has(recipient)) outcomes.set(recipient, wholeOutcome(trouble, host, at));
   }
-  return { kind: 'answered', outcomes };
+  return { kind: 'answered', outcomes, level };
 }
 
 function refusedOutcome(refusal: RecipientTrouble, host: string, at: number, command: 'RCPT' | 'other'): Outcome {

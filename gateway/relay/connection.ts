@@ -7,6 +7,7 @@ import { chunkPieces, dataPieces } from './smtp/message-lines.ts';
 import type { Reply } from './smtp/reply.ts';
 import { isOptional, shortcoming, type TlsDemand } from './smtp/tls-demand.ts';
 import { Wire, WireFault } from './smtp/wire.ts';
+import type { Level } from './transport/security.ts';
 
 /** What went wrong on the way, in the words of the remote host where it said something. */
 export interface SmtpTrouble {
@@ -114,6 +115,7 @@ export class SmtpClient {
   readonly #wire: Wire;
   readonly #times: SmtpTimes;
   #extensions: Extensions = noExtensions;
+  #isVerified = false;
 
   private constructor(wire: Wire, hop: Hop, times: SmtpTimes) {
     this.#wire = wire;
@@ -153,6 +155,12 @@ export class SmtpClient {
     return this.#wire.encrypted;
   }
 
+  /** What the connection has proved, whatever was asked for. */
+  get level(): Level {
+    if (this.#isVerified) return 'verified';
+    return this.encrypted ? 'encrypted' : 'plain';
+  }
+
   async #greet({ name, times, tls, auth }: OpenOptions): Promise<void> {
     const servername = this.hop.name === this.hop.address ? undefined : this.hop.name;
     // Port 465 is TLS from the first byte (RFC 8314 §3.3); a smarthost may be there.
@@ -167,6 +175,7 @@ export class SmtpClient {
     }
     const lacking = this.#wire.tls === undefined ? undefined : shortcoming(tls, this.#wire.tls, this.hop.name);
     if (lacking !== undefined) throw tlsFault(lacking);
+    this.#isVerified = tls.kind === 'dane' || this.#wire.tls?.authorized === true;
     if (auth !== undefined) await this.#logIn(auth);
   }
 

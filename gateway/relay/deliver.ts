@@ -21,7 +21,8 @@ import {
   type Progress,
   type RelayBody,
 } from './relay-job.ts';
-import { type RouteOptions, routeTo } from './route.ts';
+import { type Hop, type RouteOptions, routeTo } from './route.ts';
+import type { Level, Transport } from './transport/security.ts';
 
 export type Told =
   | { readonly kind: 'sent' | 'no-such-user' }
@@ -42,6 +43,7 @@ export type Trace = (
 export interface DeliverParts {
   readonly resolver: Resolver;
   readonly pool: SmtpPool;
+  readonly transport: Transport;
   readonly ledger: Ledger;
   readonly hostname: string;
   readonly route: Omit<RouteOptions, 'resolver' | 'random'>;
@@ -70,6 +72,7 @@ class DeliveryAttempt {
   readonly #job: Job;
   readonly #signal: AbortSignal;
   readonly #body: RelayBody;
+  readonly #domain: string;
   readonly #recipients: readonly string[];
   readonly #outcomes: Map<string, Outcome>;
   #told: readonly string[];
@@ -80,8 +83,8 @@ class DeliveryAttempt {
     this.#job = job;
     this.#signal = signal;
     this.#body = decodeRelayBody(job.body);
-    const domain = job.lane.slice(lanePrefix.length);
-    this.#recipients = this.#body.recipients.filter((recipient) => domainOfRecipient(recipient) === domain);
+    this.#domain = job.lane.slice(lanePrefix.length);
+    this.#recipients = this.#body.recipients.filter((recipient) => domainOfRecipient(recipient) === this.#domain);
     const progress = decodeProgress(job.progress);
     this.#outcomes = new Map(progress.outcomes);
     this.#told = progress.told;
@@ -122,7 +125,7 @@ class DeliveryAttempt {
 
   async #deliver(open: readonly string[]): Promise<void> {
     const { resolver, random, route } = this.#parts;
-    const found = await routeTo(this.#job.lane.slice(lanePrefix.length), { ...route, resolver, random });
+    const found = await routeTo(this.#domain, { ...route, resolver, random });
     if (found.kind !== 'hosts') {
       this.#setAll(open, { kind: found.kind, at: this.#parts.now(), status: found.status, reply: found.why });
       return;
@@ -139,18 +142,28 @@ class DeliveryAttempt {
     const useless: string[] = [];
     for (const hop of found.hops) {
       this.#signal.throwIfAborted();
-      const { pool, now } = this.#parts;
-      const delivery = await deliverTo(pool, hop, { kind: 'opportunistic' }, mail, now, (accepted) =>
-        this.#wrote(accepted),
-      );
+      const { pool, now, transport } = this.#parts;
+      const security = await transport.of(this.#domain, hop);
+      if (security.kind === 'refused') {
+        useless.push(`${hop.name} (${hop.address}): ${security.why}`);
+        continue;
+      }
+      const delivery = await deliverTo(pool, hop, security.demand, mail, now, (accepted) => this.#wrote(accepted));
       if (delivery.kind === 'answered') {
         for (const [recipient, outcome] of delivery.outcomes) this.#outcomes.set(recipient, outcome);
+        await this.#secured(hop, security.by, delivery.level);
         return;
       }
       useless.push(`${hop.name} (${hop.address}): ${delivery.reply}`);
     }
     // RFC 3463: 4.4.1 no answer from host.
     this.#setAll(open, { kind: 'later', at: this.#parts.now(), status: '4.4.1', reply: useless.join('; ') });
+  }
+
+  async #secured(hop: Hop, by: 'none' | 'mta-sts' | 'dane', level: Level): Promise<void> {
+    const fell = await this.#parts.transport.reached(this.#domain, level);
+    const event = { what: 'transport', host: hop.name, level, by, ...(fell ? { before: 'more' } : {}) };
+    this.#parts.trace(this.#body.trace, event);
   }
 
   /** In the same tick as the host's 250. */

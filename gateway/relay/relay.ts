@@ -4,7 +4,7 @@ import type { Address } from '../../policy/address.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { Resolver } from '../dns/resolver.ts';
 import { defaultRetry, type RetrySettings } from './backoff.ts';
-import { defaultTimes, type SmtpTimes } from './connection.ts';
+import { type Credentials, defaultTimes, type SmtpTimes } from './connection.ts';
 import { deliverWorker, type RelayLog, type Told, type Trace } from './deliver.ts';
 import { Intake, type IntakeParts } from './intake.ts';
 import { Ledger } from './ledger.ts';
@@ -12,11 +12,19 @@ import type { NoticeFacts } from './notice.ts';
 import { SmtpPool } from './pool.ts';
 import { lanePrefix } from './relay-job.ts';
 import type { RouteOptions } from './route.ts';
+import { transportSecurity } from './transport/security.ts';
+import { StsBook } from './transport/sts-book.ts';
+import { fetchStsPolicy } from './transport/sts-fetch.ts';
 
 export interface RelaySettings {
   /** 25 unless set. */
   readonly mxPort?: number;
   readonly smarthost?: RouteOptions['smarthost'];
+  readonly smarthostAuth?: (() => Credentials | undefined) | undefined;
+  /** Whether the resolver's AD bit counts: DANE needs it. */
+  readonly validating?: boolean;
+  /** Where MTA-STS policies are fetched, for trials: another port, a further authority (PEM). */
+  readonly policyHosts?: { readonly port: number; readonly ca: string };
   /** Mail servers in private networks and on this machine, for trials; never on the Internet. */
   readonly allowPrivate?: boolean;
   readonly retry?: RetrySettings;
@@ -60,17 +68,38 @@ const defaultPerDomain = 4;
 
 export function startRelay(options: RelayOptions): Relay {
   const { queue, post, resolver, settings, hostname, now, random, log, trace, ring } = options;
-  const pool = new SmtpPool({ hostname, times: settings.times ?? defaultTimes });
+  const pool = new SmtpPool({
+    hostname,
+    times: settings.times ?? defaultTimes,
+    smarthostAuth: settings.smarthostAuth,
+  });
+  const allowPrivate = settings.allowPrivate ?? false;
+  const book = new StsBook({
+    resolver,
+    marks: queue,
+    fetch: (domain) => fetchStsPolicy(domain, { resolver, allowPrivate, ...settings.policyHosts }),
+    now,
+    log,
+  });
+  const transport = transportSecurity({
+    resolver,
+    policyFor: (domain) => book.policyFor(domain),
+    marks: queue,
+    now,
+    log,
+  });
   const ledger = new Ledger(options.ledgerDir, now);
   const worker = deliverWorker({
     resolver,
     pool,
+    transport,
     ledger,
     hostname,
     route: {
       mxPort: settings.mxPort ?? 25,
       ownNames: [hostname.toLowerCase(), ...ring.domains],
-      allowPrivate: settings.allowPrivate ?? false,
+      allowPrivate,
+      validating: settings.validating ?? false,
       ...(settings.smarthost === undefined ? {} : { smarthost: settings.smarthost }),
     },
     retry: settings.retry ?? defaultRetry,

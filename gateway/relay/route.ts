@@ -10,6 +10,8 @@ export interface Hop {
   readonly address: string;
   readonly port: number;
   readonly isSmarthost?: true;
+  /** Its MX record and its address were validated (DNSSEC). */
+  readonly validated?: true;
 }
 
 export type Route =
@@ -27,6 +29,8 @@ export interface RouteOptions {
   readonly smarthost?: { readonly host: string; readonly port: number };
   /** Our own names: mail that would come back to us is cut off. */
   readonly ownNames: readonly string[];
+  /** The resolver validates and the way to it is safe, so that its AD bit counts. */
+  readonly validating: boolean;
   /** Lets MX records point into private networks, for trials on one machine. */
   readonly allowPrivate: boolean;
 }
@@ -36,7 +40,10 @@ const maxServers = 5;
 /** Two or three per server are usual. */
 const maxHops = 10;
 
-type Found = { kind: 'addresses'; addresses: string[] } | { kind: 'none' } | { kind: 'unknown'; why: string };
+type Found =
+  | { kind: 'addresses'; addresses: { address: string; authenticated: boolean }[] }
+  | { kind: 'none' }
+  | { kind: 'unknown'; why: string };
 
 // RFC 3463: 4.4.3 directory server failure, 5.1.2 bad destination system address, 5.4.4 unable to route, 5.4.6 routing loop.
 const later = (why: string): Route => ({ kind: 'later', status: '4.4.3', why });
@@ -48,7 +55,9 @@ export async function routeTo(domain: string, options: RouteOptions): Promise<Ro
   if (answer.kind === 'unknown') return later(`the mail servers of ${domain} could not be looked up: ${answer.reason}`);
   if (answer.kind === 'nxdomain') return never('5.1.2', `the domain ${domain} does not exist`);
   const servers = serversOf(domain, answer, options);
-  return Array.isArray(servers) ? addressesOf(domain, servers, options) : servers;
+  return Array.isArray(servers)
+    ? addressesOf(domain, servers, options.validating && answer.authenticated === true, options)
+    : servers;
 }
 
 /** The names of the servers in the order to be tried. */
@@ -78,7 +87,12 @@ function canonical(name: string): string {
   return (name.endsWith('.') ? name.slice(0, -1) : name).toLowerCase();
 }
 
-async function addressesOf(domain: string, servers: readonly string[], options: RouteOptions): Promise<Route> {
+async function addressesOf(
+  domain: string,
+  servers: readonly string[],
+  validated: boolean,
+  options: RouteOptions,
+): Promise<Route> {
   const found = await Promise.all(servers.map((server) => lookUp(server, options.resolver)));
   const hops: Hop[] = [];
   const reasons: string[] = [];
@@ -86,7 +100,14 @@ async function addressesOf(domain: string, servers: readonly string[], options: 
     const one = found[i];
     if (one === undefined || one.kind === 'none') continue;
     if (one.kind === 'unknown') reasons.push(`${name}: ${one.why}`);
-    else hops.push(...one.addresses.map((address) => ({ name, address, port: options.mxPort })));
+    else {
+      hops.push(
+        ...one.addresses.map(({ address, authenticated }): Hop => {
+          const hop = { name, address, port: options.mxPort };
+          return validated && authenticated ? { ...hop, validated: true } : hop;
+        }),
+      );
+    }
   }
   const allowed = hops.filter(({ address }) => options.allowPrivate || isPublicAddress(address)).slice(0, maxHops);
   if (allowed.length > 0) return { kind: 'hosts', hops: allowed };
@@ -99,7 +120,11 @@ async function addressesOf(domain: string, servers: readonly string[], options: 
 /** IPv4 first: a sending address without reverse name, frequent with IPv6, is refused by many, and refused for good. */
 async function lookUp(name: string, resolver: Resolver): Promise<Found> {
   const [four, six] = await Promise.all([resolver.resolve(name, 'A'), resolver.resolve(name, 'AAAA')]);
-  const addresses = [four, six].flatMap((answer) => (answer.kind === 'records' ? [...answer.records] : []));
+  const addresses = [four, six].flatMap((answer) =>
+    answer.kind === 'records'
+      ? answer.records.map((address) => ({ address, authenticated: answer.authenticated === true }))
+      : [],
+  );
   if (addresses.length > 0) return { kind: 'addresses', addresses };
   for (const answer of [four, six]) if (answer.kind === 'unknown') return { kind: 'unknown', why: answer.reason };
   return { kind: 'none' };
@@ -115,7 +140,7 @@ async function smarthostRoute(smarthost: { host: string; port: number }, resolve
   if (found.kind === 'addresses') {
     return {
       kind: 'hosts',
-      hops: found.addresses.slice(0, maxHops).map((address) => ({ name: host, address, port, isSmarthost })),
+      hops: found.addresses.slice(0, maxHops).map(({ address }) => ({ name: host, address, port, isSmarthost })),
     };
   }
   // A smarthost that does not exist is our own mistake, not the recipient's: mail waits until it is corrected.

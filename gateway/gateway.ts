@@ -9,7 +9,7 @@ import type { Policy } from '../policy/policy.ts';
 import type { Queue, QueueHealth } from '../queue/queue.ts';
 import { bounceJob } from './bounce.ts';
 import type { DkimKey } from './dkim/keys.ts';
-import type { Resolver } from './dns/resolver.ts';
+import type { Resolver } from './dns/answer.ts';
 import { type DnsListZones, dnsLists } from './evidence/dns-lists.ts';
 import { historyIn } from './evidence/history.ts';
 import { aliasMap } from './inbound/alias-map.ts';

@@ -1,5 +1,5 @@
+import type { Answer, RecordsByType, RecordType, Resolver } from './answer.ts';
 import { queryName } from './query-name.ts';
-import type { Answer, RecordsByType, RecordType, Resolver } from './resolver.ts';
 
 /** The resolver function that mailauth calls; records in node:dns' shapes, everything else thrown with node:dns' codes. */
 export type MailauthResolver = (name: string, type: string) => Promise<string[][] | string[]>;

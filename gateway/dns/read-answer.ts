@@ -1,5 +1,5 @@
 import type { DecodedPacket, Answer as PacketRecord } from 'dns-packet';
-import type { Answer, RecordType } from './resolver.ts';
+import type { Answer, RecordType } from './answer.ts';
 
 // RFC 1034 §3.6.2 warns of chains; eight aliases are more than any zone in use has.
 const maxAliases = 8;

@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net';
 import type { Domain } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
-import type { Answer, Resolver } from '../dns/resolver.ts';
+import type { Answer, Resolver } from '../dns/answer.ts';
 import { reverseLabels } from './reverse-name.ts';
 
 /** The zones that are asked, by what is looked up in them. */

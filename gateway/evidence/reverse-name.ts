@@ -1,7 +1,7 @@
 import { isIPv4 } from 'node:net';
 import { parseDomain } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
-import type { Resolver } from '../dns/resolver.ts';
+import type { Resolver } from '../dns/answer.ts';
 import { clientNetwork, groupsOf } from './client-network.ts';
 
 export type ReverseName = Pick<Evidence['client'], 'name' | 'iprev'>;

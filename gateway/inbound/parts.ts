@@ -2,7 +2,7 @@ import type { Address, Domain } from '../../policy/address.ts';
 import type { LimitState } from '../../policy/limits.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Queue } from '../../queue/queue.ts';
-import type { Resolver } from '../dns/resolver.ts';
+import type { Resolver } from '../dns/answer.ts';
 import type { DnsLists } from '../evidence/dns-lists.ts';
 import type { History } from '../evidence/history.ts';
 import type { Signer } from '../provenance.ts';

@@ -1,5 +1,6 @@
 import type { Address } from '../../policy/address.ts';
 import { readHeaderBlock } from '../header-fields.ts';
+import { AwaitedFile } from './awaited-file.ts';
 import type { FailedRecipient } from './deliver.ts';
 import type { StoredMessage } from './job.ts';
 import type { Log, Trace } from './parts.ts';
@@ -27,7 +28,14 @@ export interface AwaitedReceipts {
 }
 
 export interface ReceiptParts {
-  readonly post: { onReceipt(listener: (receipt: ReceiptSeen) => void): () => void };
+  readonly post: {
+    onReceipt(listener: (receipt: ReceiptSeen) => void): () => void;
+    /** Has the receipts for these come to the listeners, those that came while we were away included. */
+    watch(awaited: readonly { readonly id: Uint8Array; readonly recipient: Address }[]): Promise<void>;
+  };
+  /** Own folder: what is awaited outlives a restart. */
+  readonly ledgerDir: string;
+  readonly now: () => number;
   readonly fetch: (message: StoredMessage) => Promise<Uint8Array>;
   readonly notifySender: (failed: FailedRecipient) => Promise<unknown>;
   readonly trace: Trace;
@@ -39,10 +47,11 @@ const maxAwaited = 20_000;
 
 /**
  * Writes each recipient's receipt into the trace of its message, and tells the postmaster and a proven sender when it is not that of an accepted one.
- * Kept in memory: what comes after a restart is not told.
+ * What is awaited is on disk, and asked for again after a restart. A crash between telling and noting that tells twice, which its names make one.
  */
 export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
-  const awaited = new Map<string, Awaited>();
+  const file = new AwaitedFile(parts.ledgerDir, parts.now());
+  const awaited = new Map<string, Awaited>(file.awaited());
   const early = new Map<string, ReceiptSeen>();
   const tell = (known: Awaited, receipt: ReceiptSeen): void => {
     const { verdict, rule } = receipt;
@@ -58,19 +67,38 @@ export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
     const key = Buffer.from(receipt.id).toString('hex');
     const known = awaited.get(key);
     awaited.delete(key);
-    if (known !== undefined) tell(known, receipt);
+    if (known !== undefined) {
+      tell(known, receipt);
+      file.settle(key);
+    }
     // A recipient on this very machine can answer before the notification is reported as sent.
     else keep(early, key, receipt);
   });
+  const waiting = [...awaited].map(([id, { recipient }]) => ({
+    id: Uint8Array.from(Buffer.from(id, 'hex')),
+    recipient,
+  }));
+  parts.post
+    .watch(waiting)
+    .catch((error: unknown) =>
+      parts.log.error({ err: error }, 'receipts could not be asked for; asked at the next start'),
+    );
   return {
     expect: (id, known) => {
       const key = Buffer.from(id).toString('hex');
       const receipt = early.get(key);
       early.delete(key);
       if (receipt !== undefined) tell(known, receipt);
-      else keep(awaited, key, known);
+      else {
+        const forgotten = keep(awaited, key, known);
+        if (forgotten !== undefined) file.settle(forgotten);
+        file.expect(key, known);
+      }
     },
-    stop,
+    stop: () => {
+      stop();
+      file.close();
+    },
   };
 }
 
@@ -87,8 +115,10 @@ async function tellSender(parts: ReceiptParts, known: Awaited, verdict: string):
   await parts.notifySender({ ...said, sender, recipient, originalHeader, receivedAt, trace });
 }
 
-function keep<Value>(map: Map<string, Value>, key: string, value: Value): void {
+/** Keeps it; beyond the bound the oldest is forgotten, and named. */
+function keep<Value>(map: Map<string, Value>, key: string, value: Value): string | undefined {
   map.set(key, value);
   const oldest = map.size > maxAwaited ? map.keys().next().value : undefined;
   if (oldest !== undefined) map.delete(oldest);
+  return oldest;
 }

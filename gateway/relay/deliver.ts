@@ -3,7 +3,7 @@
  * A failure is told in an attempt of its own, after it was written down: so a notice that is sent twice because the process died is the same notice.
  */
 import type { Attempt, Job, Worker } from '../../queue/queue.ts';
-import type { Resolver } from '../dns/resolver.ts';
+import type { Resolver } from '../dns/answer.ts';
 import { readHeaderBlock } from '../header-fields.ts';
 import { nextTryAt, type RetrySettings } from './backoff.ts';
 import { deliverTo } from './client.ts';

@@ -2,7 +2,7 @@
 import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
 import type { Address } from '../../policy/address.ts';
 import type { Queue } from '../../queue/queue.ts';
-import type { Resolver } from '../dns/resolver.ts';
+import type { Resolver } from '../dns/answer.ts';
 import { defaultRetry, type RetrySettings } from './backoff.ts';
 import { type Credentials, defaultTimes, type SmtpTimes } from './connection.ts';
 import { deliverWorker, type RelayLog, type Told, type Trace } from './deliver.ts';

@@ -1,7 +1,7 @@
 /** Where mail for a domain goes (RFC 5321 §5.1). Asks the resolver, decides, connects to nothing. */
 import { isIP } from 'node:net';
 import { parseDomain } from '../../policy/address.ts';
-import type { Answer, MxRecord, Resolver } from '../dns/resolver.ts';
+import type { Answer, MxRecord, Resolver } from '../dns/answer.ts';
 import { isPublicAddress } from './addresses.ts';
 
 export interface Hop {

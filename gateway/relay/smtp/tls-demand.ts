@@ -1,7 +1,7 @@
 /** What TLS has to prove before mail goes through a connection. */
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
-import type { TlsaRecord } from '../../dns/resolver.ts';
+import type { TlsaRecord } from '../../dns/answer.ts';
 
 export type TlsDemand =
   /** No TLS: it has just failed, and nobody asks for it. */

@@ -1,5 +1,5 @@
 /** DANE for SMTP (RFC 7672): what the TLSA records of one mail server ask for. */
-import type { Resolver } from '../../dns/resolver.ts';
+import type { Resolver } from '../../dns/answer.ts';
 import { type TlsDemand, usableRecords } from '../smtp/tls-demand.ts';
 
 export type Dane =

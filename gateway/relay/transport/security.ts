@@ -1,6 +1,7 @@
 /** What a connection to a mail server has to prove before mail for a domain goes through it, and what was reached. */
+
+import type { Resolver } from '../../dns/answer.ts';
 import { AnswerCache } from '../../dns/answer-cache.ts';
-import type { Resolver } from '../../dns/resolver.ts';
 import type { Hop } from '../route.ts';
 import type { TlsDemand } from '../smtp/tls-demand.ts';
 import { daneOf } from './dane.ts';

@@ -1,7 +1,7 @@
 /** The MTA-STS policies of domains, as long as they last (RFC 8461 §3.3, §5.1). */
 import { z } from 'zod';
+import type { Resolver } from '../../dns/answer.ts';
 import { AnswerCache } from '../../dns/answer-cache.ts';
-import type { Resolver } from '../../dns/resolver.ts';
 import { readStsPolicy, type StsPolicy, stsId } from './mta-sts.ts';
 import type { Fetched } from './sts-fetch.ts';
 

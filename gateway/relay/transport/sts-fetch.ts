@@ -2,7 +2,7 @@
 import type { LookupAddress } from 'node:dns';
 import { request } from 'node:https';
 import type { LookupFunction } from 'node:net';
-import type { Resolver } from '../../dns/resolver.ts';
+import type { Resolver } from '../../dns/answer.ts';
 import { isPublicAddress } from '../addresses.ts';
 
 export type Fetched =

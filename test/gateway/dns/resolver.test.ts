@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { RecordType, Resolver } from '../../../gateway/dns/answer.ts';
 import { AnswerCache } from '../../../gateway/dns/answer-cache.ts';
 import { messageLookups } from '../../../gateway/dns/message-lookups.ts';
 import { queryName } from '../../../gateway/dns/query-name.ts';
-import { createResolver, type RecordType, type Resolver } from '../../../gateway/dns/resolver.ts';
+import { createResolver } from '../../../gateway/dns/resolver.ts';
 import { type DnsServer, startDnsServer } from '../dns-server.ts';
 
 let server: DnsServer;

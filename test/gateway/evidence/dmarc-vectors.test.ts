@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { dkimSign } from 'mailauth';
 import { describe, expect, it } from 'vitest';
-import type { RecordsByType } from '../../../gateway/dns/resolver.ts';
+import type { RecordsByType } from '../../../gateway/dns/answer.ts';
 import { authorOf } from '../../../gateway/evidence/author.ts';
 import { testdata } from '../../testdata.ts';
 import { authenticated, onTheWire } from './authenticated.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Resolver } from '../../../gateway/dns/resolver.ts';
+import type { Resolver } from '../../../gateway/dns/answer.ts';
 import { type DnsListZones, dnsLists } from '../../../gateway/evidence/dns-lists.ts';
 import { type Domain, parseDomain } from '../../../policy/address.ts';
 import { type ZoneEntry, zoneResolver } from './zone.ts';

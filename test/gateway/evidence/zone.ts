@@ -1,4 +1,4 @@
-import type { Answer, RecordType, Resolver } from '../../../gateway/dns/resolver.ts';
+import type { Answer, RecordType, Resolver } from '../../../gateway/dns/answer.ts';
 
 /** What lies under a name: records by type, or that its server never answers; with `silent` it does not answer for the types that are not named. */
 export type ZoneEntry =

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createResolver, type Resolver } from '../../../gateway/dns/resolver.ts';
+import type { Resolver } from '../../../gateway/dns/answer.ts';
+import { createResolver } from '../../../gateway/dns/resolver.ts';
 import { isPublicAddress } from '../../../gateway/relay/addresses.ts';
 import { type RouteOptions, routeTo } from '../../../gateway/relay/route.ts';
 import { type DnsServer, startDnsServer, type Zone } from '../dns-server.ts';

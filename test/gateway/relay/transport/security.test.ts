@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer as createHttps } from 'node:https';
 import selfsigned from 'selfsigned';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { Answer, Resolver } from '../../../../gateway/dns/resolver.ts';
+import type { Answer, Resolver } from '../../../../gateway/dns/answer.ts';
 import type { StsPolicy } from '../../../../gateway/relay/transport/mta-sts.ts';
 import { transportSecurity } from '../../../../gateway/relay/transport/security.ts';
 import { StsBook } from '../../../../gateway/relay/transport/sts-book.ts';

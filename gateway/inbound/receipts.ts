@@ -1,6 +1,6 @@
 import type { Address } from '../../policy/address.ts';
 import { readHeaderBlock } from '../header-fields.ts';
-import { AwaitedFile } from './awaited-file.ts';
+import { type Awaited, AwaitedFile } from './awaited-file.ts';
 import type { FailedRecipient } from './deliver.ts';
 import type { StoredMessage } from './job.ts';
 import type { Log, Trace } from './parts.ts';
@@ -10,16 +10,6 @@ export interface ReceiptSeen {
   readonly id: Uint8Array;
   readonly verdict: string;
   readonly rule?: string;
-}
-
-/** A notification whose receipt is to come, and what telling its sender would take. */
-export interface Awaited {
-  readonly trace: string;
-  readonly recipient: Address;
-  /** Empty where nobody may be told. */
-  readonly sender: string;
-  readonly receivedAt: number;
-  readonly message: StoredMessage;
 }
 
 export interface AwaitedReceipts {
@@ -53,24 +43,25 @@ export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
   const file = new AwaitedFile(parts.ledgerDir, parts.now());
   const awaited = new Map<string, Awaited>(file.awaited());
   const early = new Map<string, ReceiptSeen>();
-  const tell = (known: Awaited, receipt: ReceiptSeen): void => {
+  const tell = (key: string, known: Awaited, receipt: ReceiptSeen): void => {
     const { verdict, rule } = receipt;
     const facts = { recipient: known.recipient, verdict, ...(rule === undefined ? {} : { rule }) };
     parts.trace(known.trace, { what: 'receipt', ...facts });
-    if (verdict === 'accepted') return;
+    if (verdict === 'accepted') {
+      file.settle(key);
+      return;
+    }
     parts.log.error({ trace: known.trace, ...facts }, 'an accepted message did not get into the mailbox');
-    tellSender(parts, known, verdict).catch((error: unknown) =>
-      parts.log.error({ trace: known.trace, err: error }, 'its sender could not be told'),
-    );
+    // Settled when he is told, and not before: otherwise the next start tries again.
+    tellSender(parts, known, verdict)
+      .then(() => file.settle(key))
+      .catch((error: unknown) => parts.log.error({ trace: known.trace, err: error }, 'its sender could not be told'));
   };
   const stop = parts.post.onReceipt((receipt) => {
     const key = Buffer.from(receipt.id).toString('hex');
     const known = awaited.get(key);
     awaited.delete(key);
-    if (known !== undefined) {
-      tell(known, receipt);
-      file.settle(key);
-    }
+    if (known !== undefined) tell(key, known, receipt);
     // A recipient on this very machine can answer before the notification is reported as sent.
     else keep(early, key, receipt);
   });
@@ -88,7 +79,7 @@ export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
       const key = Buffer.from(id).toString('hex');
       const receipt = early.get(key);
       early.delete(key);
-      if (receipt !== undefined) tell(known, receipt);
+      if (receipt !== undefined) tell(key, known, receipt);
       else {
         const forgotten = keep(awaited, key, known);
         if (forgotten !== undefined) file.settle(forgotten);

@@ -7,6 +7,7 @@ import { decodeLetter, encodeLetter, type Letter, type MailLetter, type RelayLet
 import { fetchMessage, type MessageRef, storeMessage } from '../mail/message.ts';
 import { buildNotice, type NoticeFacts } from '../mail/notice.ts';
 import { type Handled, localRecipient } from '../notify/local-recipient.ts';
+import type { Awaited } from '../notify/notify.ts';
 import type { Receipt } from '../notify/receipt.ts';
 import { compose, type Opened } from '../notify/sealed.ts';
 import type { SeenIds } from '../notify/seen.ts';
@@ -217,6 +218,11 @@ export class GatewayPost {
       folder: 'inbox',
       trace: facts.traceId,
     });
+  }
+
+  /** Has the receipts for these come to the listeners, those that came while nobody listened included; while the node is away, when it is back. */
+  async watch(awaited: readonly Awaited[]): Promise<void> {
+    return this.door.watch(awaited);
   }
 
   /** What became of what this gateway delivered. The same receipt may come again. */

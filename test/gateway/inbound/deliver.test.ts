@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decode } from '@ipld/dag-cbor';
@@ -301,6 +301,7 @@ describe('receipts', () => {
   function receiving() {
     const post = { tell: (_receipt: ReceiptSeen): void => undefined };
     const errors: string[] = [];
+    const watched: { id: Uint8Array; recipient: string }[] = [];
     const awaited = awaitedReceipts({
       ...parts(),
       post: {
@@ -308,10 +309,14 @@ describe('receipts', () => {
           post.tell = listener;
           return () => undefined;
         },
+        watch: async (awaited) => {
+          watched.push(...awaited);
+        },
       },
+      ledgerDir: dir,
       log: { error: (_facts, text) => errors.push(text) },
     });
-    return { awaited, errors, tell: (receipt: ReceiptSeen) => post.tell(receipt) };
+    return { awaited, errors, watched, tell: (receipt: ReceiptSeen) => post.tell(receipt) };
   }
   const [first, second] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
 
@@ -339,6 +344,29 @@ describe('receipts', () => {
     expect(told[0]).toMatchObject({ sender: 'a@sender.example', recipient: alice, status, trace: 't1' });
     expect(Buffer.from(told[0]?.originalHeader ?? []).toString()).toContain('Subject: s');
     expect(errors).toHaveLength(1);
+  });
+
+  it('are still awaited after the death of the process, and asked for: a refusal that comes then is told, once', async () => {
+    const before = receiving();
+    before.awaited.expect(first, awaiting('t1', alice));
+    before.awaited.expect(second, awaiting('t2', bob));
+    before.tell({ id: second, verdict: 'accepted' });
+    // No stop: what a kill leaves is what is on disk, whatever else was being written.
+    await appendFile(join(dir, 'awaited.log'), 'cut off in the mid');
+    const after = receiving();
+    expect(after.watched).toEqual([{ id: first, recipient: alice }]);
+    after.tell({ id: first, verdict: 'undeliverable' });
+    await expect.poll(() => told.length).toBe(1);
+    expect(told[0]).toMatchObject({ sender: 'a@sender.example', recipient: alice, status: '5.4.7', trace: 't1' });
+    await expect.poll(() => receiving().watched).toEqual([]);
+  });
+
+  it('that nobody can give any more are not awaited for ever', () => {
+    const before = receiving();
+    before.awaited.expect(first, awaiting('t1', alice));
+    before.awaited.stop();
+    now += 16 * 86_400_000;
+    expect(receiving().watched).toEqual([]);
   });
 
   it('of mail whose sender is not proven are told to the postmaster alone', () => {

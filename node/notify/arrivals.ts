@@ -9,7 +9,7 @@ import { decodeOuter } from './sealed.ts';
 import { livingHolders } from './spread.ts';
 import type { PushAnswer, Pushed } from './wire.ts';
 
-// At once in one recipient's hands; what is pushed beyond is left for the pull.
+// At once in one recipient's hands; what is pushed beyond is pulled when half of them are done.
 const maxTaking = 1000;
 // Of what is asked for in one `get`: what fits into a frame.
 const getItems = 12;
@@ -37,6 +37,8 @@ interface Attached {
   /** Holders that are being asked. */
   readonly asking: Set<string>;
   again: boolean;
+  /** Something was turned away because too much was in hand. */
+  turnedAway: boolean;
   timer: NodeJS.Timeout | undefined;
 }
 
@@ -76,6 +78,7 @@ export class Arrivals {
       pulling: undefined,
       asking: new Set(),
       again: false,
+      turnedAway: false,
       timer: undefined,
     };
     this.#detach(this.#attached.get(hex(to)));
@@ -99,7 +102,10 @@ export class Arrivals {
     const key = keyOf(pushed.bytes);
     const one = key === undefined ? undefined : this.#attached.get(hex(key.to));
     if (key === undefined || one === undefined || this.#stopped) return 'elsewhere';
-    if (one.taking.size >= maxTaking) return 'busy';
+    if (one.taking.size >= maxTaking) {
+      one.turnedAway = true;
+      return 'busy';
+    }
     this.#own(this.#work(one, key, pushed, from));
     return 'taken';
   }
@@ -122,7 +128,15 @@ export class Arrivals {
       await running;
     } finally {
       one.taking.delete(name);
+      this.#fetchTurnedAway(one);
     }
+  }
+
+  /** The periodic pull would bring it too, but half a minute later. */
+  #fetchTurnedAway(one: Attached): void {
+    if (!one.turnedAway || one.taking.size > maxTaking / 2) return;
+    one.turnedAway = false;
+    this.#pull(one);
   }
 
   async #answer(one: Attached, name: string, pushed: Pushed, from: string): Promise<void> {

@@ -196,4 +196,22 @@ describe('a notification', () => {
     expect(new Set(got).size).toBe(count);
     expect(got).toHaveLength(count);
   });
+
+  it('of a burst that is more than a recipient takes in hand is fetched when there is room, not at the next periodic pull', {
+    timeout: 25_000,
+  }, async () => {
+    const { alice, bob, got, receipts } = await three();
+    const open = Promise.withResolvers<void>();
+    ring.attach(2, bob, async (opened) => {
+      await open.promise;
+      got.push(Buffer.from(opened.body).toString());
+      return accepted;
+    });
+    const names = Array.from({ length: 1_200 }, (_, number) => `${number}`);
+    await Promise.all(names.map(async (name) => ring.node(0).notify.send(ring.letter(alice, bob, name))));
+    open.resolve();
+    await until(() => receipts.length === names.length);
+    expect(new Set(got).size).toBe(names.length);
+    expect(got).toHaveLength(names.length);
+  });
 });

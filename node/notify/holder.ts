@@ -41,7 +41,8 @@ export class Holder {
   /** Keeps what it may. `kept` is said only for what is synced to disk. */
   async put(body: Uint8Array, from: Member): Promise<Uint8Array> {
     const items = decodePut(body);
-    const allowed = this.#rates.draw(from.peerId, items.length);
+    // By whose node it is, so that many nodes of one identity get no more than one. Who wrote an item is sealed, and so is not for a holder to count.
+    const allowed = this.#rates.draw(from.owner, items.length);
     const answers = items.map(async (item, number) =>
       number < allowed ? this.#putOne(item) : ({ kind: 'busy' } as const),
     );

@@ -26,7 +26,7 @@ export function draw(bucket: Bucket | undefined, want: number, rate: Rate, now: 
 // As many as the overlay's member table holds at most.
 const maxPeers = 5000;
 
-/** One bucket for each certified peer. The longest idle one is forgotten first, and starts full again. */
+/** One bucket for each certified name: a peer's, or its owner's. The longest idle one is forgotten first, and starts full again. */
 export class PeerRates {
   readonly #rate: Rate;
   readonly #now: () => number;
@@ -37,11 +37,11 @@ export class PeerRates {
     this.#now = now;
   }
 
-  /** How many of `want` this peer may have now. */
-  draw(peerId: string, want: number): number {
-    const drawn = draw(this.#buckets.get(peerId), want, this.#rate, this.#now());
-    this.#buckets.delete(peerId);
-    this.#buckets.set(peerId, { tokens: drawn.tokens, at: drawn.at });
+  /** How many of `want` this one may have now. */
+  draw(name: string, want: number): number {
+    const drawn = draw(this.#buckets.get(name), want, this.#rate, this.#now());
+    this.#buckets.delete(name);
+    this.#buckets.set(name, { tokens: drawn.tokens, at: drawn.at });
     const oldest = this.#buckets.keys().next();
     if (this.#buckets.size > maxPeers && oldest.done === false) this.#buckets.delete(oldest.value);
     return drawn.given;

@@ -213,7 +213,7 @@ describe('what a holder keeps', () => {
     expect(pending(0)).toBe(1);
   });
 
-  it('is bounded for each peer that brings it', async () => {
+  it('is bounded for each identity whose nodes bring it, and not for the others', async () => {
     const { bob, holder, evil } = await held();
     const item = {
       bytes: Buffer.from('garbage'),
@@ -228,6 +228,15 @@ describe('what a holder keeps', () => {
       for (const { kind } of answers) kinds.add(kind);
     }
     expect(kinds).toEqual(new Set(['refused', 'busy']));
+    const [owner = ''] = evil.self.owner.split('@');
+    for (const [whose, kind] of [
+      [owner, 'busy'],
+      ['somebody-else', 'refused'],
+    ] as const) {
+      const another = ring.network.overlay(whose);
+      const answers = decodePutAnswers(await another.request(holder, methods.put, frame, ask));
+      expect(new Set(answers.map((answer) => answer.kind))).toEqual(new Set([kind]));
+    }
   });
 
   const nonsense: [why: string, method: string, body: Uint8Array][] = [

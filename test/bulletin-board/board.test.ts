@@ -92,7 +92,7 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-it('three machines share a board; one that was killed and away catches up, and all read the same', {
+it('three machines share a board; one that was killed and away catches up, and all read the same; one put out reads no more', {
   timeout: 180_000,
 }, async () => {
   const [alice, bob, carol] = machines;
@@ -123,5 +123,13 @@ it('three machines share a board; one that was killed and away catches up, and a
 
   await carol.ask({ ask: 'publish', board, title: 'back', text: 'and here' });
   await has(alice, [long, ...missed, 'carol@example.org: back: and here']);
+  await has(bob, ['alice@example.org: hello: a first note', 'carol@example.org: back: and here']);
+  // Whoever is put out reads nothing that is said under the next key, though the channel still brings it to him.
+  await alice.ask({ ask: 'change', board, readers: [carol.owner] });
+  await alice.ask({ ask: 'publish', board, title: 'without bob', text: 'one' });
+  await alice.ask({ ask: 'publish', board, title: 'without bob', text: 'two' });
+  const told = ['alice@example.org: without bob: one', 'alice@example.org: without bob: two'];
+  await has(carol, ['alice@example.org: hello: a first note', long, ...missed, ...told]);
+  expect(await bob.notes()).toEqual(['alice@example.org: hello: a first note', 'carol@example.org: back: and here']);
   for (const machine of machines) await machine.ask({ ask: 'stop' });
 });

@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest';
+import { desktops } from './churn.ts';
+import { runStore, type StoreRun } from './store-run.ts';
+
+const small: StoreRun = {
+  seed: 1,
+  nodes: 60,
+  blocks: 60,
+  hours: 4,
+  copies: 3,
+  churn: desktops,
+  mesh: { kind: 'full' },
+};
+
+// Minutes where the machine is loaded: virtual time costs real work.
+describe('the simulated ring', { timeout: 120_000 }, () => {
+  it('gives the same figures for the same seed, and others for another', async () => {
+    const first = await runStore(small);
+    expect(await runStore(small)).toEqual(first);
+    expect(await runStore({ ...small, seed: 2 })).not.toEqual(first);
+  });
+
+  it.each([3, 4])('loses no block while machines come back, seed %i', async (seed) => {
+    const figures = await runStore({ ...small, seed, churn: { ...desktops, forGood: 0 } });
+    expect([figures.lost, figures.gone]).toEqual([0, 0]);
+  });
+
+  it('has stand-ins for blocks whose nearest holders are all down', async () => {
+    const figures = await runStore({ ...small, seed: 5, hours: 12 });
+    expect(figures.nearestAllDown).toBeGreaterThan(0);
+    expect(figures.noneUp).toBeLessThan(figures.nearestAllDown);
+  });
+
+  it('loses blocks when nobody is left to repair: the check of loss can fail', async () => {
+    const churn = { sessionHours: 0.5, downHours: 1_000, forGood: 1 };
+    expect((await runStore({ ...small, copies: 1, churn })).lost).toBeGreaterThan(0);
+  });
+});

@@ -38,12 +38,7 @@ export class LogDisk {
     const file = path.join(dir, 'logs.lmdb');
     assertSound(file);
     const options = { encoding: 'binary', overlappingSync: false, maxDbs: 8 } as const;
-    return LogDisk.on(open({ path: file, ...options }));
-  }
-
-  /** In an open environment, which it closes. */
-  static on(root: RootDatabase<Buffer, string>): LogDisk {
-    return new LogDisk(root);
+    return new LogDisk(open({ path: file, ...options }));
   }
 
   /** Damaged ones are absent: then the ring is asked. */

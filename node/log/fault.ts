@@ -9,6 +9,8 @@ export type LogFaultCode =
   | 'damaged'
   /** A record or snapshot is larger than a log takes. */
   | 'too-large'
+  /** The records were made for another length than the log has by now: another writer's were merged in. Nothing was written. */
+  | 'overtaken'
   | 'closed';
 
 export class LogFault extends Error {

@@ -21,8 +21,9 @@ export interface Log {
    * coalesce into one head. `first` is above the length seen before when another writer's records were merged in: read the gap.
    * Throws LogFault `unavailable` when the quorum was not reached: the records are then not in the log (a crash right now may still
    * bring them back when it is opened again, so the caller's records must bear being seen after a failure).
+   * With `at`, the records are written as number `at` or not at all: LogFault `overtaken` when others were merged in before them.
    */
-  append(records: readonly Uint8Array[]): Promise<{ first: number }>;
+  append(records: readonly Uint8Array[], at?: number): Promise<{ first: number }>;
   /** The records from number `from` on, up to the length at the call. */
   read(from: number): AsyncIterable<{ seq: number; record: Uint8Array }>;
   /** The newest snapshot: the state after all records below `seq`. */

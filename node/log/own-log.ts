@@ -15,6 +15,7 @@ const maxRecordsPerHead = 5_000;
 interface Waiting {
   readonly records: readonly Uint8Array[];
   readonly snapshot?: Change['snapshot'];
+  readonly at?: number | undefined;
   readonly done: PromiseWithResolvers<{ first: number }>;
 }
 
@@ -30,7 +31,12 @@ export class OwnLog {
 
   constructor(
     tip: LogTip,
-    parts: { readonly name: string; readonly store: BlockSink; readonly owner: Address; readonly now: Clock },
+    parts: {
+      readonly name: string;
+      readonly store: BlockSink;
+      readonly owner: Address;
+      readonly now: Clock;
+    },
     keys: LogKeys,
   ) {
     this.name = parts.name;
@@ -47,11 +53,11 @@ export class OwnLog {
     return this.#tip.state.length;
   }
 
-  async append(records: readonly Uint8Array[]): Promise<{ first: number }> {
+  async append(records: readonly Uint8Array[], at?: number): Promise<{ first: number }> {
     if (records.some((record) => record.length > maxRecordBytes))
       throw new LogFault('too-large', 'a record is at most 16 KiB');
     if (records.length === 0) return { first: this.length };
-    return this.#enqueue({ records, done: Promise.withResolvers() });
+    return this.#enqueue({ records, at, done: Promise.withResolvers() });
   }
 
   async saveSnapshot(seq: number, state: Uint8Array): Promise<void> {
@@ -99,11 +105,8 @@ export class OwnLog {
     await Promise.resolve();
     while (this.#waiting.length > 0) {
       const batch = this.#take();
-      const records = batch.flatMap((one) => one.records);
-      const snapshot = batch.findLast((one) => one.snapshot !== undefined)?.snapshot;
       try {
-        const written = await this.#tip.commit({ records, snapshot });
-        let { first } = written;
+        let { first } = await this.#write(batch);
         for (const one of batch) {
           one.done.resolve({ first });
           first += one.records.length;
@@ -115,10 +118,19 @@ export class OwnLog {
     this.#writing = undefined;
   }
 
+  async #write(batch: readonly Waiting[]): Promise<{ first: number }> {
+    const [one] = batch;
+    const records = batch.flatMap((each) => each.records);
+    const snapshot = batch.findLast((each) => each.snapshot !== undefined)?.snapshot;
+    return this.#tip.commit({ records, snapshot, at: one?.at });
+  }
+
   #take(): Waiting[] {
     let records = 0;
     let count = 0;
     for (const one of this.#waiting) {
+      // What may have one number only is written by itself.
+      if (count > 0 && one.at !== undefined) break;
       if (count > 0 && records + one.records.length > maxRecordsPerHead) break;
       records += one.records.length;
       count++;

@@ -37,6 +37,8 @@ export interface TipParts {
 export interface Change {
   readonly records: readonly Uint8Array[];
   readonly snapshot?: LogState['snapshot'] | undefined;
+  /** The only number that the first record may get. */
+  readonly at?: number | undefined;
 }
 
 /**
@@ -108,6 +110,8 @@ export class LogTip {
       try {
         for (const other of others) await this.#mergeOne(other);
         const first = this.#state.length;
+        if (change?.at !== undefined && change.at !== first)
+          throw new LogFault('overtaken', `the log has ${first} records where ${change.at} were expected`);
         if (change !== undefined) await this.#write(change, []);
         return { first };
       } catch (cause) {

@@ -35,6 +35,7 @@ const translated: Readonly<Record<string, MailFaultCode>> = {
   unavailable: 'unavailable',
   stale: 'unavailable',
   fork: 'unavailable',
+  overtaken: 'unavailable',
   stopped: 'unavailable',
   closed: 'unavailable',
   unreachable: 'unavailable',

@@ -2,11 +2,12 @@ import { MailFault } from './fault.ts';
 import { changedFlags, FlagPool } from './flags.ts';
 import { decodeFolderRecord, type FolderRecord } from './folder-record.ts';
 import { IndexEntry, packedSize } from './index-entry.ts';
-import type { UidRanges } from './uid-ranges.ts';
+import { names, type Runs } from './runs.ts';
 
 /** What a record did. */
 export type FolderOutcome =
-  | { readonly kind: 'inserted'; readonly uid: number }
+  /** `moved`: a message that another lineage of the log had given the same uid, and that has a new one now too. */
+  | { readonly kind: 'inserted'; readonly uid: number; readonly moved?: { readonly from: number; readonly to: number } }
   | { readonly kind: 'known'; readonly uid: number }
   | { readonly kind: 'flags' | 'expunged'; readonly uids: readonly number[] }
   | { readonly kind: 'none' };
@@ -15,6 +16,8 @@ export type FolderOutcome =
 const rememberDeliveryMs = 30 * 86_400_000;
 // 4 MB of ids: a mailbox that gets more in a month still has the recipient's own memory of 15 days.
 const maxRemembered = 100_000;
+// Deliveries of one partition of the ring to two nodes of the same user: far more than come in a weekend.
+const maxAliases = 10_000;
 
 /** A delivery's id and when it came; `uid` may have gone since. */
 export interface Delivered {
@@ -35,6 +38,10 @@ export class FolderIndex {
   /** Records applied; the next one has this number. */
   seq = 0;
   readonly delivered = new Map<string, Delivered>();
+  /** The highest serial of each origin: each time that somebody opened the folder and inserted, some 20 octets. */
+  readonly origins = new Map<number, number>();
+  /** Deliveries that came in two lineages: the name in the second → the uid of the first. Newest last. */
+  readonly aliases = new Map<string, number>();
   #entries: IndexEntry[] = [];
   #shown: readonly IndexEntry[] | undefined;
 
@@ -103,26 +110,59 @@ export class FolderIndex {
       case 'insert':
         return this.#insert(record);
       case 'flags':
-        return this.#change(record.uids, record.mode, record.flags);
+        return this.#change(record.runs, record.mode, record.flags);
       default:
-        return this.#expunge(record.uids);
+        return this.#expunge(record.runs);
     }
   }
 
   #insert(record: Insert): FolderOutcome {
+    const { origin, serial } = record;
+    // An origin's insertions come in order in every lineage, so one that is not above has been here before (a head that was given up and
+    // then seen after all), even if it is expunged by now.
+    if (serial <= (this.origins.get(origin) ?? 0)) {
+      const uid = this.#entries.find((entry) => entry.origin === origin && entry.serial === serial)?.uid ?? 0;
+      return { kind: 'known', uid };
+    }
+    this.origins.set(origin, serial);
     const id = record.delivery?.id;
     const known = id === undefined ? undefined : this.knownDelivery(id);
-    if (known !== undefined) return { kind: 'known', uid: known.uid };
+    if (known !== undefined) {
+      this.#alias(origin, serial, known.uid);
+      return { kind: 'known', uid: known.uid };
+    }
+    const moved = record.uid < this.uidNext ? this.#move(record.uid) : undefined;
     // A uid is never given twice (RFC 3501 §2.3.1.1), not even when records of another writer were merged in.
     const uid = Math.max(this.uidNext, record.uid);
     this.uidNext = uid + 1;
     const { internalDate, ref, flags } = record;
     const packed = Buffer.from(ref).toString('latin1');
-    const facts = { uid, modseq: this.seq, internalDate, size: packedSize(ref), set: this.pool.take(flags), packed };
+    const set = this.pool.take(flags);
+    const facts = { uid, modseq: this.seq, internalDate, size: packedSize(ref), set, packed, origin, serial };
     this.#entries.push(new IndexEntry(facts));
     this.#shown = undefined;
     if (id !== undefined) this.#remember(id, uid, record.at);
-    return { kind: 'inserted', uid };
+    return { kind: 'inserted', uid, ...(moved === undefined ? {} : { moved }) };
+  }
+
+  /** Gives the message a new uid: under the old one some program has seen another message, in the other lineage. */
+  #move(from: number): { from: number; to: number } | undefined {
+    const place = this.#place(from);
+    const entry = this.#entries[place];
+    if (entry?.uid !== from) return undefined;
+    const to = this.uidNext++;
+    this.#entries.splice(place, 1);
+    this.#entries.push(entry.as(to, this.seq));
+    for (const [id, delivery] of this.delivered)
+      if (delivery.uid === from) this.delivered.set(id, { ...delivery, uid: to });
+    for (const [name, uid] of this.aliases) if (uid === from) this.aliases.set(name, to);
+    return { from, to };
+  }
+
+  #alias(origin: number, serial: number, uid: number): void {
+    this.aliases.set(`${origin}/${serial}`, uid);
+    const [oldest] = this.aliases.keys();
+    if (this.aliases.size > maxAliases && oldest !== undefined) this.aliases.delete(oldest);
   }
 
   #remember(id: Uint8Array, uid: number, at: number): void {
@@ -134,9 +174,9 @@ export class FolderIndex {
     }
   }
 
-  #change(ranges: UidRanges, mode: 'set' | 'add' | 'remove', flags: readonly string[]): FolderOutcome {
+  #change(runs: Runs, mode: 'set' | 'add' | 'remove', flags: readonly string[]): FolderOutcome {
     const uids: number[] = [];
-    for (const place of this.#places(ranges)) {
+    for (const place of this.#places(runs)) {
       const entry = this.#entries[place];
       if (entry === undefined) continue;
       const next = changedFlags(entry.flags, mode, flags);
@@ -149,17 +189,38 @@ export class FolderIndex {
     return { kind: 'flags', uids };
   }
 
-  /** Places of the entries in these ranges: work is bounded by what is there, not by what the ranges claim. */
-  *#places(ranges: UidRanges): Generator<number> {
-    for (let i = 0; i < ranges.length; i += 2) {
-      const last = ranges[i + 1] ?? 0;
-      for (let place = this.#place(ranges[i] ?? 0); (this.#entries[place]?.uid ?? Infinity) <= last; place++)
-        yield place;
+  /** Places of the entries that these runs name: work is bounded by what is there, not by what the runs claim. */
+  #places(runs: Runs): Set<number> {
+    const places = new Set<number>();
+    let elsewhere = this.aliases.size > 0;
+    for (let at = 0; at < runs.length; at += 4) {
+      const [uid = 0, origin = 0, serial = 0, count = 0] = runs.slice(at, at + 4);
+      let found = 0;
+      for (let place = this.#place(uid); (this.#entries[place]?.uid ?? Infinity) < uid + count; place++) {
+        const entry = this.#entries[place];
+        if (entry?.origin !== origin || entry.serial !== serial + entry.uid - uid) continue;
+        places.add(place);
+        found++;
+      }
+      elsewhere ||= found < count;
+    }
+    if (elsewhere) this.#findElsewhere(runs, places);
+    return places;
+  }
+
+  /** After a merge: messages that are not where the writer of the runs had them. */
+  #findElsewhere(runs: Runs, places: Set<number>): void {
+    for (const [place, { origin, serial }] of this.#entries.entries())
+      if (names(runs, origin, serial)) places.add(place);
+    for (const [name, uid] of this.aliases) {
+      const [origin = 0, serial = 0] = name.split('/').map(Number);
+      const place = this.#place(uid);
+      if (this.#entries[place]?.uid === uid && names(runs, origin, serial)) places.add(place);
     }
   }
 
-  #expunge(ranges: UidRanges): FolderOutcome {
-    const gone = new Set(this.#places(ranges));
+  #expunge(runs: Runs): FolderOutcome {
+    const gone = this.#places(runs);
     const uids: number[] = [];
     if (gone.size === 0) return { kind: 'expunged', uids };
     this.#entries = this.#entries.filter((entry, place) => {

@@ -2,7 +2,7 @@ import { decode, encode } from '@ipld/dag-cbor';
 import { MailFault } from './fault.ts';
 import type { FlagMode } from './flags.ts';
 import { packedMessageRefBytes } from './message-ref.ts';
-import type { UidRanges } from './uid-ranges.ts';
+import type { Runs } from './runs.ts';
 
 /** How a message came in by notification; kept in the log, not in the index. */
 export interface DeliveryFacts {
@@ -17,15 +17,19 @@ export type FolderRecord =
   | { readonly kind: 'born'; readonly uidValidity: number }
   | {
       readonly kind: 'insert';
+      /** The one it gets unless that is given by then. */
       readonly uid: number;
+      /** Who inserted it, and his how manyth insertion it is: together its name for ever, in whatever lineage of the log it lies. */
+      readonly origin: number;
+      readonly serial: number;
       readonly flags: readonly string[];
       readonly internalDate: number;
       readonly ref: Uint8Array;
       readonly at: number;
       readonly delivery?: DeliveryFacts | undefined;
     }
-  | { readonly kind: 'flags'; readonly mode: FlagMode; readonly flags: readonly string[]; readonly uids: UidRanges }
-  | { readonly kind: 'expunge'; readonly uids: UidRanges };
+  | { readonly kind: 'flags'; readonly mode: FlagMode; readonly flags: readonly string[]; readonly runs: Runs }
+  | { readonly kind: 'expunge'; readonly runs: Runs };
 
 // Arrays, not maps: a head carries dozens of these and every name would be repeated.
 export function encodeFolderRecord(record: FolderRecord): Uint8Array {
@@ -33,17 +37,17 @@ export function encodeFolderRecord(record: FolderRecord): Uint8Array {
     case 'born':
       return encode(['born', record.uidValidity]);
     case 'insert': {
-      const { uid, flags, internalDate, ref, at, delivery } = record;
+      const { uid, flags, internalDate, ref, at, delivery, origin, serial } = record;
       const facts =
         delivery === undefined
           ? null
           : [delivery.id, delivery.envelopeFrom, delivery.trace, delivery.provenance ?? null];
-      return encode(['insert', uid, flags, internalDate, ref, at, facts]);
+      return encode(['insert', uid, flags, internalDate, ref, at, facts, origin, serial]);
     }
     case 'flags':
-      return encode(['flags', record.mode, record.flags, record.uids]);
+      return encode(['flags', record.mode, record.flags, record.runs]);
     default:
-      return encode(['expunge', record.uids]);
+      return encode(['expunge', record.runs]);
   }
 }
 
@@ -69,11 +73,10 @@ function asBytes(value: unknown): Uint8Array {
   return value;
 }
 
-function asRanges(value: unknown): UidRanges {
-  const ranges = asList(value, asNumber);
-  // Ascending and in pairs: then walking them is bounded by the folder, not by what they claim.
-  if (ranges.length % 2 !== 0 || ranges.some((uid, i) => uid < (ranges[i - 1] ?? 0))) throw bad('wrong uids');
-  return ranges;
+function asRuns(value: unknown): Runs {
+  const runs = asList(value, asNumber);
+  if (runs.length % 4 !== 0) throw bad('wrong runs');
+  return runs;
 }
 
 function asMode(value: unknown): FlagMode {
@@ -108,7 +111,7 @@ function row(bytes: Uint8Array): readonly unknown[] {
 
 /** Throws MailFault `damaged` for what {@link encodeFolderRecord} does not make. */
 export function decodeFolderRecord(bytes: Uint8Array): FolderRecord {
-  const [kind, a, b, c, d, e, f] = row(bytes);
+  const [kind, a, b, c, d, e, f, g, h] = row(bytes);
   switch (kind) {
     case 'born':
       return { kind, uidValidity: asNumber(a) };
@@ -121,11 +124,13 @@ export function decodeFolderRecord(bytes: Uint8Array): FolderRecord {
         ref: asRef(d),
         at: asNumber(e),
         delivery: asDelivery(f),
+        origin: asNumber(g),
+        serial: asNumber(h),
       };
     case 'flags':
-      return { kind, mode: asMode(a), flags: asList(b, asString), uids: asRanges(c) };
+      return { kind, mode: asMode(a), flags: asList(b, asString), runs: asRuns(c) };
     case 'expunge':
-      return { kind, uids: asRanges(a) };
+      return { kind, runs: asRuns(a) };
     default:
       throw bad('an unknown kind');
   }

@@ -4,8 +4,9 @@ import { FolderIndex } from './folder-index.ts';
 import { IndexEntry, packedSize } from './index-entry.ts';
 import { packedMessageRefBytes } from './message-ref.ts';
 
-// uid 4, modseq 6, internal date 6, number of its flag set 4, reference.
-const entryBytes = 20 + packedMessageRefBytes;
+// uid 4, modseq 6, internal date 6, number of its flag set 4, origin 6, serial 6, reference.
+const fixedBytes = 32;
+const entryBytes = fixedBytes + packedMessageRefBytes;
 // id 32, uid 4, time 6.
 const deliveryBytes = 42;
 
@@ -19,11 +20,15 @@ export function encodeFolderIndex(index: FolderIndex): Uint8Array {
     at = entries.writeUIntBE(entry.modseq, at, 6);
     at = entries.writeUIntBE(entry.internalDate, at, 6);
     at = entries.writeUInt32BE(numbers.get(entry.set) ?? 0, at);
+    at = entries.writeUIntBE(entry.origin, at, 6);
+    at = entries.writeUIntBE(entry.serial, at, 6);
     entry.packedRef.copy(entries, at);
   });
   const { seq, uidNext, uidValidity } = index;
   const flagSets = sets.map(({ flags }) => flags);
-  return encode({ v: 1, seq, uidNext, uidValidity, sets: flagSets, entries, delivered: encodeDelivered(index) });
+  const [origins, aliases] = [[...index.origins], [...index.aliases]];
+  const delivered = encodeDelivered(index);
+  return encode({ v: 1, seq, uidNext, uidValidity, sets: flagSets, entries, delivered, origins, aliases });
 }
 
 function encodeDelivered(index: FolderIndex): Uint8Array {
@@ -45,6 +50,8 @@ type Fields = {
   readonly sets: readonly (readonly string[])[];
   readonly entries: Uint8Array;
   readonly delivered: Uint8Array;
+  readonly origins: readonly (readonly [number, number])[];
+  readonly aliases: readonly (readonly [string, number])[];
 };
 
 function fieldsOf(bytes: Uint8Array): Fields {
@@ -55,7 +62,7 @@ function fieldsOf(bytes: Uint8Array): Fields {
     throw new MailFault('damaged', 'a folder snapshot that does not parse', cause);
   }
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { entries, delivered, sets } = fields;
+  const { entries, delivered, sets, origins, aliases } = fields;
   const numbers = [fields['seq'], fields['uidNext'], fields['uidValidity']].every(
     (number) => Number.isSafeInteger(number) && Number(number) >= 0,
   );
@@ -64,12 +71,21 @@ function fieldsOf(bytes: Uint8Array): Fields {
     numbers &&
     Array.isArray(sets) &&
     sets.every((set) => Array.isArray(set) && set.every((flag) => typeof flag === 'string')) &&
+    isPairs(origins, 'number') &&
+    isPairs(aliases, 'string') &&
     entries instanceof Uint8Array &&
     entries.length % entryBytes === 0 &&
     delivered instanceof Uint8Array &&
     delivered.length % deliveryBytes === 0;
   if (!shaped) throw new MailFault('damaged', 'a folder snapshot of another shape');
   return fields as unknown as Fields;
+}
+
+function isPairs(value: unknown, first: 'number' | 'string'): boolean {
+  return (
+    Array.isArray(value) &&
+    value.every((pair) => Array.isArray(pair) && typeof pair[0] === first && typeof pair[1] === 'number')
+  );
 }
 
 /** Throws MailFault `damaged` for what {@link encodeFolderIndex} does not make. */
@@ -83,13 +99,16 @@ export function decodeFolderIndex(bytes: Uint8Array): FolderIndex {
   for (let at = 0; at < entries.length; at += entryBytes) {
     const flags = fields.sets[entries.readUInt32BE(at + 16)];
     if (flags === undefined) throw new MailFault('damaged', 'a folder snapshot with unknown flags');
-    const packed = entries.toString('latin1', at + 20, at + entryBytes);
-    const size = packedSize(entries.subarray(at + 20, at + entryBytes));
+    const packed = entries.toString('latin1', at + fixedBytes, at + entryBytes);
+    const size = packedSize(entries.subarray(at + fixedBytes, at + entryBytes));
     const [uid, modseq] = [entries.readUInt32BE(at), entries.readUIntBE(at + 4, 6)];
-    const internalDate = entries.readUIntBE(at + 10, 6);
-    index.restore(new IndexEntry({ uid, modseq, internalDate, size, set: index.pool.take(flags), packed }));
+    const [internalDate, set] = [entries.readUIntBE(at + 10, 6), index.pool.take(flags)];
+    const [origin, serial] = [entries.readUIntBE(at + 20, 6), entries.readUIntBE(at + 26, 6)];
+    index.restore(new IndexEntry({ uid, modseq, internalDate, size, set, packed, origin, serial }));
   }
   restoreDelivered(index, fields.delivered);
+  for (const [origin, serial] of fields.origins) index.origins.set(origin, serial);
+  for (const [name, uid] of fields.aliases) index.aliases.set(name, uid);
   return index;
 }
 

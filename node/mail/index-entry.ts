@@ -12,6 +12,9 @@ export class IndexEntry implements MessageEntry {
   readonly internalDate: number;
   readonly size: number;
   readonly set: FlagSet;
+  /** Who inserted it and as his how manyth: its name in every lineage of the log. */
+  readonly origin: number;
+  readonly serial: number;
   readonly #packed: string;
 
   constructor(facts: {
@@ -21,12 +24,16 @@ export class IndexEntry implements MessageEntry {
     size: number;
     set: FlagSet;
     packed: string;
+    origin: number;
+    serial: number;
   }) {
     this.uid = facts.uid;
     this.modseq = facts.modseq;
     this.internalDate = facts.internalDate;
     this.size = facts.size;
     this.set = facts.set;
+    this.origin = facts.origin;
+    this.serial = facts.serial;
     this.#packed = facts.packed;
   }
 
@@ -49,8 +56,17 @@ export class IndexEntry implements MessageEntry {
   }
 
   with(set: FlagSet, modseq: number): IndexEntry {
-    const { uid, internalDate, size } = this;
-    return new IndexEntry({ uid, modseq, internalDate, size, set, packed: this.#packed });
+    return new IndexEntry({ ...this.#facts(), set, modseq });
+  }
+
+  /** The same message under another uid. */
+  as(uid: number, modseq: number): IndexEntry {
+    return new IndexEntry({ ...this.#facts(), uid, modseq });
+  }
+
+  #facts(): ConstructorParameters<typeof IndexEntry>[0] {
+    const { uid, modseq, internalDate, size, set, origin, serial } = this;
+    return { uid, modseq, internalDate, size, set, origin, serial, packed: this.#packed };
   }
 }
 

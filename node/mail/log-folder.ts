@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Log as PostLog } from '../log/log.ts';
 import { asMailFault, MailFault } from './fault.ts';
 import { canonicalFlags, changedFlags, type FlagMode } from './flags.ts';
@@ -10,8 +11,8 @@ import { LogWriter } from './log-writer.ts';
 import type { Clock, Log } from './mail-post.ts';
 import { encodeMessageRef, type MessageRef } from './message-ref.ts';
 import type { MessageVault } from './message-vault.ts';
+import { type Runs, splitRuns, toRuns } from './runs.ts';
 import type { StateForm, StateKeeper } from './state-keeper.ts';
-import { splitRanges, toRanges, type UidRanges } from './uid-ranges.ts';
 
 export const folderForm: StateForm<FolderIndex> = {
   fresh: () => new FolderIndex(),
@@ -21,7 +22,7 @@ export const folderForm: StateForm<FolderIndex> = {
 };
 
 // About 5 KiB: a record has to fit into a log's head beside others.
-const maxRangesPerRecord = 500;
+const maxRunsPerRecord = 250;
 // 2^32 - 1 (RFC 3501 §9 nz-number); a folder that has given them all takes no more.
 const maxUid = 0xffff_fffe;
 
@@ -40,6 +41,8 @@ type Insertion = {
   readonly internalDate: number;
   readonly delivery?: Delivery;
 };
+/** With its name, which stays the same when it has to be planned again. */
+type Numbered = Insertion & { readonly serial: number };
 
 function only(outcomes: readonly FolderOutcome[], kind: 'flags' | 'expunged'): readonly number[] {
   return outcomes.flatMap((outcome) => (outcome.kind === kind ? outcome.uids : []));
@@ -52,6 +55,9 @@ export class LogFolder implements Folder {
   readonly #writer: LogWriter<FolderOutcome>;
   readonly #listeners = new Set<(change: FolderChange) => void>();
   #planned = { seq: -1, uids: 0 };
+  // Another one each time, so that a restored backup of this node does not give a name a second time. 48 bits: safe as a number.
+  readonly #origin = randomBytes(6).readUIntBE(0, 6);
+  #serial = 0;
 
   constructor(options: Options) {
     this.#options = options;
@@ -128,9 +134,7 @@ export class LogFolder implements Folder {
         const entries = this.#index.existing(uids);
         // What changes nothing is not written; with changes before it in the same head nobody can say, so it is.
         const idle = earlier === 0 && !entries.some(({ set }) => differs(set.flags, mode, canonical));
-        return idle
-          ? []
-          : this.#perRange(entries, (ranges) => ({ kind: 'flags', mode, flags: canonical, uids: ranges }));
+        return idle ? [] : this.#perRun(entries, (runs) => ({ kind: 'flags', mode, flags: canonical, runs }));
       },
       answer: () => this.#index.existing(uids),
     });
@@ -138,7 +142,7 @@ export class LogFolder implements Folder {
 
   async expunge(uids: readonly number[]): Promise<readonly number[]> {
     return this.#writer.write({
-      plan: () => this.#perRange(this.#index.existing(uids), (ranges) => ({ kind: 'expunge', uids: ranges })),
+      plan: () => this.#perRun(this.#index.existing(uids), (runs) => ({ kind: 'expunge', runs })),
       answer: (outcomes) => only(outcomes, 'expunged'),
     });
   }
@@ -176,7 +180,8 @@ export class LogFolder implements Folder {
     await this.#options.log.close();
   }
 
-  async #insert(insertions: readonly Insertion[]): Promise<readonly { kind: 'inserted' | 'known'; uid: number }[]> {
+  async #insert(wanted: readonly Insertion[]): Promise<readonly { kind: 'inserted' | 'known'; uid: number }[]> {
+    const insertions = wanted.map((insertion) => ({ ...insertion, serial: ++this.#serial }));
     return this.#writer.write({
       plan: () => {
         const known = insertions.length === 1 ? this.#knownDelivery(insertions[0]) : undefined;
@@ -197,7 +202,7 @@ export class LogFolder implements Folder {
     return id === undefined ? undefined : this.#index.knownDelivery(id)?.uid;
   }
 
-  #record({ ref, flags, internalDate, delivery }: Insertion): Uint8Array {
+  #record({ ref, flags, internalDate, delivery, serial }: Numbered): Uint8Array {
     const uid = this.#nextUid();
     if (uid > maxUid) throw new MailFault('too-large', 'the folder has given out all its uids');
     const { now } = this.#options;
@@ -209,6 +214,8 @@ export class LogFolder implements Folder {
       ref: encodeMessageRef(ref),
       at: now(),
       delivery,
+      origin: this.#origin,
+      serial,
     });
   }
 
@@ -219,12 +226,11 @@ export class LogFolder implements Folder {
     return this.#index.uidNext + this.#planned.uids - 1;
   }
 
-  #perRange(
+  #perRun(
     entries: readonly IndexEntry[],
-    record: (ranges: UidRanges) => Parameters<typeof encodeFolderRecord>[0],
+    record: (runs: Runs) => Parameters<typeof encodeFolderRecord>[0],
   ): readonly Uint8Array[] {
-    const ranges = toRanges(entries.map(({ uid }) => uid));
-    return splitRanges(ranges, maxRangesPerRecord).map((piece) => encodeFolderRecord(record(piece)));
+    return splitRuns(toRuns(entries), maxRunsPerRecord).map((piece) => encodeFolderRecord(record(piece)));
   }
 
   #tell(outcomes: readonly FolderOutcome[]): void {
@@ -248,13 +254,19 @@ function differs(current: readonly string[], mode: FlagMode, flags: readonly str
 /** Outcomes as changes, neighbours of one kind in one. */
 function changesOf(outcomes: readonly FolderOutcome[]): readonly FolderChange[] {
   const changes: { kind: FolderChange['kind']; uids: Set<number> }[] = [];
+  const tell = (kind: FolderChange['kind'], uids: readonly number[]): void => {
+    if (uids.length === 0) return;
+    const last = changes.at(-1);
+    if (last?.kind === kind) for (const uid of uids) last.uids.add(uid);
+    else changes.push({ kind, uids: new Set(uids) });
+  };
   for (const outcome of outcomes) {
     if (outcome.kind === 'none' || outcome.kind === 'known') continue;
-    const uids = outcome.kind === 'inserted' ? [outcome.uid] : outcome.uids;
-    if (uids.length === 0) continue;
-    const last = changes.at(-1);
-    if (last?.kind === outcome.kind) for (const uid of uids) last.uids.add(uid);
-    else changes.push({ kind: outcome.kind, uids: new Set(uids) });
+    if (outcome.kind !== 'inserted') tell(outcome.kind, outcome.uids);
+    else {
+      if (outcome.moved !== undefined) tell('expunged', [outcome.moved.from]);
+      tell('inserted', [...(outcome.moved === undefined ? [] : [outcome.moved.to]), outcome.uid]);
+    }
   }
   return changes.map(({ kind, uids }) => ({ kind, uids: [...uids].sort((a, b) => a - b) }));
 }

@@ -1,3 +1,4 @@
+import { LogFault } from '../log/fault.ts';
 import type { Log as PostLog } from '../log/log.ts';
 import { asMailFault, MailFault } from './fault.ts';
 
@@ -21,6 +22,13 @@ type Waiting<Outcome> = {
   readonly fail: (error: unknown) => void;
 };
 
+type Plan<Outcome> = {
+  readonly records: readonly Uint8Array[];
+  readonly planned: readonly { readonly step: Waiting<Outcome>; readonly from: number; readonly to: number }[];
+};
+
+// Another writer that is always faster; then the caller is better told.
+const maxPlans = 5;
 // One head carries them all; enough to make a flood of small changes cheap, few enough that the first is not kept waiting.
 const maxStepsPerHead = 200;
 
@@ -42,7 +50,7 @@ export async function replay<Outcome>(log: PostLog, state: Replay<Outcome>, end 
 
 /**
  * The one writer of a log and its state. Changes asked for while a head is being written wait and go together into the next one; each is
- * planned against the state that all before it have left. The state moves only after the records are in the ring.
+ * planned against the state that all before it have left, and again when another writer's records came in before it. The state moves only after the records are in the ring.
  */
 export class LogWriter<Outcome> {
   readonly #log: PostLog;
@@ -75,6 +83,11 @@ export class LogWriter<Outcome> {
     return answer;
   }
 
+  async #follow(): Promise<void> {
+    const merged = await replay(this.#log, this.#state);
+    if (merged.length > 0) this.#applied(merged);
+  }
+
   /** No more changes: what waits is finished, what comes later gets this fault. */
   async end(fault: MailFault): Promise<void> {
     this.#ended = fault;
@@ -90,32 +103,55 @@ export class LogWriter<Outcome> {
 
   /** Never rejects: each caller gets its own answer or fault. */
   async #batch(steps: readonly Waiting<Outcome>[]): Promise<void> {
+    const failed = new Set<Waiting<Outcome>>();
+    for (let plans = 1; ; plans++) {
+      const { records, planned } = this.#plan(steps, failed);
+      try {
+        const outcomes = await this.#append(records);
+        for (const { step, from, to } of planned) step.settle(outcomes.slice(from, to));
+        return;
+      } catch (error) {
+        if (plans < maxPlans && (await this.#isFollowed(error))) continue;
+        for (const { step } of planned) step.fail(asMailFault(error, 'the change could not be written'));
+        return;
+      }
+    }
+  }
+
+  /** What the steps want to write, seen from the state as it is now. One that throws is told, and not asked again. */
+  #plan(steps: readonly Waiting<Outcome>[], failed: Set<Waiting<Outcome>>): Plan<Outcome> {
     const records: Uint8Array[] = [];
     const planned: { readonly step: Waiting<Outcome>; readonly from: number; readonly to: number }[] = [];
     for (const step of steps) {
+      if (failed.has(step)) continue;
       try {
         const from = records.length;
         records.push(...step.plan(from));
         planned.push({ step, from, to: records.length });
       } catch (error) {
+        failed.add(step);
         step.fail(error);
       }
     }
+    return { records, planned };
+  }
+
+  /** Whether the fault was only that others' records came first, and they are in the state now. */
+  async #isFollowed(error: unknown): Promise<boolean> {
+    if (!(error instanceof LogFault) || error.code !== 'overtaken') return false;
     try {
-      const outcomes = await this.#append(records);
-      for (const { step, from, to } of planned) step.settle(outcomes.slice(from, to));
-    } catch (error) {
-      for (const { step } of planned) step.fail(asMailFault(error, 'the change could not be written'));
+      await this.#follow();
+      return true;
+    } catch {
+      return false; // The caller hears `overtaken`, which is as true, and that nothing was changed.
     }
   }
 
   async #append(records: readonly Uint8Array[]): Promise<Outcome[]> {
     if (records.length === 0) return [];
-    const { first } = await this.#log.append(records);
-    // Another writer's records may have been merged in before ours.
-    const merged = await replay(this.#log, this.#state, first);
+    await this.#log.append(records, this.#state.seq);
     const outcomes = records.map((record) => this.#state.apply(record));
-    this.#applied([...merged, ...outcomes]);
+    this.#applied(outcomes);
     return outcomes;
   }
 }

@@ -161,6 +161,16 @@ describe('two writers of one log (a restored backup, a second device)', () => {
     expect(await all(one)).toEqual(['a', 'b', 'c', 'd']);
   });
 
+  it('records that were made for another length are not written, and it says so', async () => {
+    ring = await LogRing.of(3);
+    const one = await ring.open(0, { create: true });
+    const two = await ring.open(1);
+    await one.append(records('a'), 0);
+    await expect(two.append(records('made for an empty log'), 0)).rejects.toMatchObject({ code: 'overtaken' });
+    expect(await all(two)).toEqual(['a']);
+    expect(await two.append(records('b'), 1)).toEqual({ first: 1 });
+  });
+
   const forked = async (left: string[], right: string[]) => {
     ring = await LogRing.of(2);
     const one = await ring.open(0, { create: true });

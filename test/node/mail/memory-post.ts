@@ -36,11 +36,12 @@ export class MemoryPost implements MailPost {
   #log(name: string, kept: Kept): PostLog {
     let closed = false;
     let waiting: Promise<unknown> = Promise.resolve();
-    const append = async (records: readonly Uint8Array[]): Promise<{ first: number }> => {
+    const append = async (records: readonly Uint8Array[], at?: number): Promise<{ first: number }> => {
       if (closed) throw new LogFault('closed', 'closed');
       await new Promise((resolve) => setImmediate(resolve));
       if (this.down) throw new LogFault('unavailable', 'no quorum');
       const first = kept.records.length;
+      if (at !== undefined && at !== first) throw new LogFault('overtaken', `${first} records, not ${at}`);
       kept.records.push(...records.map((record) => record.slice()));
       kept.heads += 1;
       return { first };
@@ -54,10 +55,10 @@ export class MemoryPost implements MailPost {
       get length() {
         return kept.records.length;
       },
-      append: async (records) => {
+      append: async (records, at) => {
         const mine = waiting.then(
-          async () => append(records),
-          async () => append(records),
+          async () => append(records, at),
+          async () => append(records, at),
         );
         waiting = mine;
         return mine;

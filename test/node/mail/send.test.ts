@@ -92,6 +92,24 @@ describe('a submitted message', () => {
     expect(await inbox(mailbox)).toEqual([Buffer.from(text).toString('latin1')]);
   });
 
+  it('of 35 MiB in a thousand parts is told in a notification of a few KiB', { timeout: 120_000 }, async () => {
+    const ring = await ringWithBob();
+    const part = Buffer.concat([
+      octets('--b', 'Content-Type: application/octet-stream', '', ''),
+      Buffer.alloc(36_000, 'x'),
+    ]);
+    const parts = Array.from({ length: 1_000 }, (_, at) => Buffer.concat([part, octets('', `part ${at}`, '')]));
+    const head = octets('From: alice@example.org', 'Content-Type: multipart/mixed; boundary=b', '', '');
+    const bytes = Buffer.concat([head, ...parts, octets('--b--', '')]);
+    expect(bytes.length).toBeGreaterThan(34 * 1024 * 1024);
+    expect(await send(ring, ['bob@example.org'], { bytes })).toEqual(['sent ring']);
+    expect(ring.sent[0]?.bytes.length).toBeLessThan(4 * 1024);
+    const { mailbox, user } = ring.bob;
+    expect(await deliverTo(mailbox)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
+    const folder = await mailbox.folder('INBOX');
+    expect(Buffer.compare((await folder?.bytes(1)) ?? Buffer.alloc(0), bytes)).toBe(0);
+  });
+
   it('submitted again after a lost answer is one message', async () => {
     const ring = await ringWithBob();
     await send(ring, ['bob@example.org']);

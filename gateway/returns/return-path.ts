@@ -1,0 +1,75 @@
+/**
+ * Return paths that prove themselves: a message goes out with `prvs=…=alice@example.org` as its reverse-path, and only what comes back to such an address,
+ * in time, is a bounce of something that was sent. Form and idea of draft-levine-smtp-batv-01, which other systems know how to take apart, with a longer hash.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto';
+
+export type Returned =
+  /** An address like any other. */
+  | { readonly kind: 'plain' }
+  /** Somebody answers mail that this address has sent. */
+  | { readonly kind: 'signed'; readonly address: string }
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'forged' };
+
+export interface ReturnPaths {
+  /** The reverse-path for a message taken in at `at` (ms): the same for all its attempts, so that greylisting knows it again. */
+  sign(sender: string, at: number): string;
+  open(address: string, now: number): Returned;
+}
+
+const dayMs = 86_400_000;
+/** Five days of tries here, as many at a host that relays, and some for whoever looks after his queue once a week. */
+export const returnDays = 14;
+// The draft writes the day modulo 1,000.
+const dayModulus = 1_000;
+// 60 bits: guessing one costs some 10^18 messages.
+const hashChars = 12;
+// RFC 5321 §4.5.3.1.1.
+const maxLocalOctets = 64;
+const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+const signedForm = /^prvs=0(\d{3})([a-z2-7]{12})=(.+)$/i;
+
+/** `key`: secret of whoever sends for the ring; all its gateways have the same. */
+export function returnPaths(key: Uint8Array): ReturnPaths {
+  return {
+    sign(sender, at) {
+      const { local, domain } = cut(sender);
+      if (sender === '' || signedForm.test(local)) return sender;
+      const day = dayOf(at + returnDays * dayMs);
+      const signed = `prvs=0${day}${hashOf(key, day, sender)}=${local}`;
+      // Such a name goes out as it is; a bounce to it is taken like any other mail.
+      return Buffer.byteLength(signed) > maxLocalOctets ? sender : `${signed}@${domain}`;
+    },
+    open(address, now) {
+      const { local, domain } = cut(address);
+      const [, day, hash, name] = signedForm.exec(local) ?? [];
+      if (day === undefined || hash === undefined || name === undefined) return { kind: 'plain' };
+      const sender = `${name}@${domain}`;
+      const wanted = Buffer.from(hashOf(key, day, sender));
+      if (!timingSafeEqual(wanted, Buffer.from(hash.toLowerCase()))) return { kind: 'forged' };
+      const daysLeft = (Number(day) - Number(dayOf(now)) + dayModulus) % dayModulus;
+      return daysLeft <= returnDays ? { kind: 'signed', address: sender } : { kind: 'expired' };
+    },
+  };
+}
+
+/** Whether a sender's return path is ever signed: his name leaves room for it. */
+export function canSign(address: string): boolean {
+  return Buffer.byteLength(cut(address).local) + 'prvs=0000='.length + hashChars <= maxLocalOctets;
+}
+
+function dayOf(at: number): string {
+  return String(Math.floor(at / dayMs) % dayModulus).padStart(3, '0');
+}
+
+/** Over the address in lower case: hosts on the way change the case of local parts, against RFC 5321 §2.4. */
+function hashOf(key: Uint8Array, day: string, sender: string): string {
+  const digest = createHmac('sha256', key).update(`epost/return-path\0${day}\0${sender.toLowerCase()}`).digest();
+  return Array.from(digest.subarray(0, hashChars), (octet) => alphabet[octet & 31]).join('');
+}
+
+function cut(address: string): { readonly local: string; readonly domain: string } {
+  const at = address.lastIndexOf('@');
+  return { local: address.slice(0, at), domain: address.slice(at + 1) };
+}

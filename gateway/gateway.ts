@@ -19,6 +19,7 @@ import { type Listener, startListener } from './inbound/listener.ts';
 import type { InboundParts, Log, Trace } from './inbound/parts.ts';
 import { awaitedReceipts } from './inbound/receipts.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
+import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
 
 export interface GatewayConfig {
   readonly hostname: string;
@@ -127,6 +128,7 @@ function inboundParts(options: GatewayOptions): InboundParts {
     history: historyIn(queue, options.now),
     lists: dnsLists(options.dnsLists, options.now),
     signer: identity.keys.signing,
+    returnPaths: returnPathsOf(identity),
   };
 }
 
@@ -143,12 +145,14 @@ function ringStore({ post, identity, now }: GatewayOptions): Pick<DeliveryParts,
 }
 
 function deliveryParts(options: GatewayOptions, expect: DeliveryParts['awaitReceipt']): DeliveryParts {
-  const { post, queue, identity, trace, log, now } = options;
+  const { config, post, queue, identity, trace, log, now } = options;
   return {
     ...ringStore(options),
     queue,
     deliver: ({ message, ...what }) => post.deliver({ ...what, message: message as never }),
     notifySender: (failed) => bounce(options, failed),
+    sendNotice: (facts, to) => post.sendNotice(facts, to),
+    hostname: config.hostname,
     isFinal: isFinalFault,
     secret: secretOf(identity),
     awaitReceipt: expect,
@@ -168,7 +172,11 @@ async function bounce(
   return 'told';
 }
 
-// One purpose of the gateway's key, apart from all others.
+// One purpose of the gateway's key each, apart from all others.
+function returnPathsOf({ keys }: GatewayIdentity): ReturnPaths {
+  return returnPaths(createHash('sha256').update('epost/return-paths\0').update(keys.export()).digest());
+}
+
 function secretOf({ keys }: GatewayIdentity): Uint8Array {
   return createHash('sha256').update('epost/gateway-inbound\0').update(keys.export()).digest();
 }
@@ -179,6 +187,7 @@ function startRelayOf(options: GatewayOptions): ReturnType<typeof startRelay> {
   return startRelay({
     ...options,
     hostname: config.hostname,
+    returnPaths: returnPathsOf(options.identity),
     settings: config.delivery,
     post: {
       onRelayRequest: (handler) => post.onRelayRequest(handler),

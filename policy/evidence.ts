@@ -232,6 +232,16 @@ export const facts = {
     domain: listVerdict("the author's or the envelope's domain is on a list of domains; none: no list is asked"),
     domainListedBy: listNames('dnslist.domain', 'the lists of domains it is on'),
   },
+  bounce: {
+    result: {
+      type: 'string',
+      values: ['none', 'pass', 'fail'],
+      stages: received,
+      neutral: 'none',
+      meaning:
+        'with the null sender: pass came back to a return path of ours; fail is a failure report that did not; none is no bounce',
+    },
+  },
   identity: {
     verified: {
       type: 'bool',

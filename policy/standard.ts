@@ -52,6 +52,13 @@ rules:
     do: reject
     reply: the From field must name exactly one author
 
+  # A report that a message of ours could not be delivered, sent to an address that none of ours went out with: noise
+  # of a forger's mail, or a letter dressed up as a bounce. People whose mail also leaves by other servers take this out.
+  - id: forged-bounce
+    when: bounce.result == "fail"
+    do: reject
+    reply: no message of ours led to this report, its return address is not one we gave out
+
   # Claims to be from nobody, so that nothing can be checked: not for the inbox. Old programs and logs write such mail.
   - id: no-author
     when: author.kind == "none"
@@ -112,6 +119,8 @@ expect:
   - {given: {author: {kind: none}}, verdict: junk, rule: no-author}
   - {given: {stage: relay, author: {kind: none}}, verdict: reject, rule: one-author}
   - {given: {author: {kind: ambiguous}}, verdict: reject, rule: one-author}
+  - {given: {bounce: {result: fail}}, verdict: reject, rule: forged-bounce}
+  - {given: {bounce: {result: pass}}, verdict: accept}
   - {given: {dmarc: {result: pass}}, verdict: accept, class: aligned}
   - {given: {dmarc: {result: fail, policy: reject}}, verdict: reject, rule: dmarc-reject}
   - {given: {dmarc: {result: fail, policy: reject}, arc: {result: pass, sealer: stranger.example}}, verdict: reject}

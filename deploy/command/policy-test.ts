@@ -95,6 +95,8 @@ export const policyTest: Command = {
         evidenceMs: inboundLimits.evidenceMs,
         dnsLookups: inboundLimits.dnsLookups,
         now: Date.now,
+        // Nothing was sent that this could answer.
+        returned: new Set(),
       },
     );
     const decision = decide(policy, evidence, new Limits(), Date.now());

@@ -6,6 +6,8 @@ import type { Evidence, KnownEvidence, Stage } from '../../policy/evidence.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Resolver } from '../dns/answer.ts';
 import { messageLookups } from '../dns/message-lookups.ts';
+import { readReport } from '../returns/report.ts';
+import { canSign } from '../returns/return-path.ts';
 import { type Authentication, authenticate } from './authenticate.ts';
 import { authorOf } from './author.ts';
 import { type DnsLists, noLists } from './dns-lists.ts';
@@ -22,6 +24,8 @@ export interface Surroundings {
   readonly evidenceMs: number;
   readonly dnsLookups: number;
   readonly now: () => number;
+  /** Recipients that a return path of ours named. */
+  readonly returned: ReadonlySet<Address>;
 }
 
 /** What a session knows before the message: the groups `client`, `tls` and `envelope`. */
@@ -38,7 +42,7 @@ export async function gatherAtData(
   message: Uint8Array,
   session: SessionEvidence,
   recipients: readonly Address[],
-  { hostname, resolver, history, lists, ring, evidenceMs, dnsLookups, now }: Surroundings,
+  { hostname, resolver, history, lists, ring, evidenceMs, dnsLookups, now, returned }: Surroundings,
 ): Promise<{ evidence: Evidence; authentication: Authentication }> {
   const lookups = messageLookups(resolver, { maxLookups: dnsLookups, deadline: now() + evidenceMs, now });
   const named = authorOf(message);
@@ -69,11 +73,26 @@ export async function gatherAtData(
     dmarc,
     arc,
     dnslist,
+    bounce: bounceFacts(message, session.envelope?.from ?? '', recipients, returned),
     message: messageFacts(message),
     history: await history.of(author, recipients),
     ...(ring === undefined ? {} : { ring }),
   });
   return { evidence, authentication };
+}
+
+/** A report of a failure proves itself by the address it comes back to; nobody else knows that. */
+function bounceFacts(
+  message: Uint8Array,
+  from: string,
+  recipients: readonly Address[],
+  returned: ReadonlySet<Address>,
+): Evidence['bounce'] {
+  // RFC 3464 §2: reports come with the null sender; what has a sender is judged by that.
+  if (from !== '') return { result: 'none' };
+  if (recipients.every((recipient) => returned.has(recipient))) return { result: 'pass' };
+  const provable = recipients.every((recipient) => returned.has(recipient) || canSign(recipient));
+  return { result: provable && readReport(message).kind === 'delivery' ? 'fail' : 'none' };
 }
 
 /** Whether a decision at this stage could depend on who the client is by reverse DNS, which takes time to find out. */

@@ -28,6 +28,8 @@ export interface ReadMessage {
   readonly trace: string;
   readonly from: string;
   readonly recipients: readonly Address[];
+  /** Those of them that a return path of ours named. */
+  readonly returned: ReadonlySet<Address>;
   readonly protocol: string;
   readonly session: Promise<SessionEvidence & { ring: Evidence['ring'] }>;
   /** Aborted when the client is gone. */
@@ -105,6 +107,7 @@ async function judge(parts: InboundParts, message: ReadMessage): Promise<Judged>
   const session = await message.session;
   const { evidence, authentication } = await gatherAtData(message.bytes, session, message.recipients, {
     ...parts,
+    returned: message.returned,
     ...limits,
     hostname: config.hostname,
     ring: session.ring,
@@ -120,6 +123,7 @@ async function judge(parts: InboundParts, message: ReadMessage): Promise<Judged>
     dmarc: evidence.dmarc.result,
     arc: evidence.arc.result,
     iprev: evidence.client.iprev,
+    bounce: evidence.bounce.result,
   });
   return { evidence, authentication, decision: decideAndTrace(parts, evidence, message.trace) };
 }
@@ -163,6 +167,7 @@ async function newJob(parts: InboundParts, message: ReadMessage, judged: Judged)
     trace,
     envelopeFrom: message.from,
     recipients: [...message.recipients],
+    returned: message.from === '' ? [...message.returned] : [],
     folder: decision.verdict === 'junk' ? 'junk' : 'inbox',
     provenance: await provenanceOf(parts, message, judged, handedOn, at),
     receivedAt: at,

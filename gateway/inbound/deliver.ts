@@ -2,6 +2,8 @@ import { createHmac } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
 import type { Attempt, Job, Queue, WorkerHandle } from '../../queue/queue.ts';
 import { readHeaderBlock } from '../header-fields.ts';
+import type { NoticeFacts } from '../relay/notice.ts';
+import { noticeOfReport, traceOfOriginal } from './bounce-notice.ts';
 import {
   decodeInboundJob,
   decodeProgress,
@@ -48,6 +50,9 @@ export interface DeliveryParts {
     readonly trace: string;
     readonly provenance: Uint8Array;
   }) => Promise<Handed>;
+  /** Puts a notice into a user's inbox. Safe to repeat with the same facts. */
+  readonly sendNotice: (facts: NoticeFacts, to: Address) => Promise<Handed>;
+  readonly hostname: string;
   readonly isFinal: (fault: unknown) => boolean;
   readonly fetch: (message: StoredMessage) => Promise<Uint8Array>;
   /** Tells the sender; called for proven senders only. Safe to repeat. */
@@ -207,6 +212,8 @@ async function deliverTo(
 ): Promise<Outcome | Waiting> {
   const { envelopeFrom, folder, trace, provenance } = job;
   try {
+    const told = job.returned.includes(recipient) ? await tellOfBounce(parts, job, message, recipient) : undefined;
+    if (told !== undefined) return told;
     const handed = await parts.deliver({
       id: `in:${trace}`,
       message,
@@ -237,6 +244,31 @@ async function deliverTo(
   } catch (error) {
     return { recipient, reason: messageOf(error) };
   }
+}
+
+/** Undefined where the message is to be delivered as it is. Throws where it cannot be had now. */
+async function tellOfBounce(
+  parts: DeliveryParts,
+  job: InboundJob,
+  message: StoredMessage,
+  recipient: Address,
+): Promise<Outcome | Waiting | undefined> {
+  const { trace, receivedAt } = job;
+  const bytes = job.message instanceof Uint8Array ? job.message : await parts.fetch(message);
+  const notice = noticeOfReport({ bytes, recipient, receivedAt, trace }, parts.hostname);
+  if (notice === undefined) return undefined;
+  const handed = await parts.sendNotice(notice.facts, recipient);
+  if (handed.kind === 'later') return { recipient, reason: handed.reason };
+  // Too large for a notice: as it is, it may still fit.
+  if (handed.kind === 'never') return undefined;
+  if (handed.kind === 'no-such-user') return await gone(parts, job, recipient);
+  const original = traceOfOriginal(notice.report.original, parts.hostname);
+  for (const { address, action, status, cause } of notice.report.recipients) {
+    parts.trace(trace, { what: 'bounce', to: recipient, recipient: address, action, status, cause, of: original });
+    if (original !== undefined)
+      parts.trace(original, { what: 'bounced', recipient: address, action, status, cause, by: trace });
+  }
+  return { kind: 'notified' };
 }
 
 /** The user was there at RCPT and is not now. */

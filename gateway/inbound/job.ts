@@ -18,6 +18,8 @@ const shape = z.strictObject({
   /** Empty for the null sender. */
   envelopeFrom: z.string(),
   recipients: z.array(address),
+  /** Recipients that a bounce came back to by a return path of ours. */
+  returned: z.array(address),
   folder: z.enum(['inbox', 'junk']),
   provenance: bytes,
   receivedAt: z.number(),

@@ -6,6 +6,7 @@ import type { Resolver } from '../dns/answer.ts';
 import type { DnsLists } from '../evidence/dns-lists.ts';
 import type { History } from '../evidence/history.ts';
 import type { Signer } from '../provenance.ts';
+import type { ReturnPaths } from '../returns/return-path.ts';
 import type { StoredMessage } from './job.ts';
 import type { InboundLimits } from './limits.ts';
 import type { Found } from './recipient.ts';
@@ -50,6 +51,7 @@ export interface InboundParts {
   readonly resolver: Resolver;
   readonly history: History;
   readonly lists: DnsLists;
+  readonly returnPaths: Pick<ReturnPaths, 'open'>;
   readonly signer: Signer;
   readonly trace: Trace;
   readonly log: Log;

@@ -1,5 +1,6 @@
 import { type Address, type Domain, parseAddress, withoutTag } from '../../policy/address.ts';
 import type { Reply } from '../../policy/policy.ts';
+import type { Returned } from '../returns/return-path.ts';
 import { replies } from './replies.ts';
 
 /** What the ring says of an address; node's Lookup fits. */
@@ -16,10 +17,13 @@ export interface RecipientRules {
   readonly aliases: ReadonlyMap<Address, Address>;
   /** Must answer within bounds; a throw is `unknown`. */
   readonly lookup: (address: Address) => Promise<Found>;
+  /** What an address says if it is one of the return paths that our mail went out with. */
+  readonly returned: (address: string) => Returned;
 }
 
 export type RecipientAnswer =
-  | { readonly kind: 'recipient'; readonly address: Address }
+  /** `returned`: named by a return path of ours, so that this answers something that was sent. */
+  | { readonly kind: 'recipient'; readonly address: Address; readonly returned?: true }
   | { readonly kind: 'unknown-user'; readonly reply: Reply }
   | { readonly kind: 'refused'; readonly reply: Reply };
 
@@ -38,6 +42,18 @@ export async function recipientOf(text: string, rules: RecipientRules): Promise<
   if (parsed.kind === 'invalid') return { kind: 'refused', reply: replies.badRecipient };
   // A final dot is none of ours to take away.
   if (!rules.domains.includes(parsed.domain) || full.endsWith('.')) return { kind: 'refused', reply: replies.noRelay };
+  const returned = rules.returned(full);
+  switch (returned.kind) {
+    case 'signed': {
+      const answer = await recipientOf(returned.address, { ...rules, returned: () => ({ kind: 'plain' }) });
+      return answer.kind === 'recipient' ? { ...answer, returned: true } : answer;
+    }
+    case 'expired':
+      return { kind: 'refused', reply: replies.returnPathExpired };
+    case 'forged':
+      return { kind: 'refused', reply: replies.returnPathForged };
+    default:
+  }
   const plain = withoutTag(parsed.address);
   const exact = await lookupNamed(parsed.address, rules);
   if (exact.kind !== 'unknown-user' || plain === parsed.address) return exact;

@@ -27,6 +27,12 @@ export const replies = {
   noRelay: reply(550, '5.7.1', 'relaying denied: this host takes mail for its own domains only'),
   noSuchUser: reply(550, '5.1.1', 'no such user here'),
   revoked: reply(550, '5.2.1', 'this user is no longer here'),
+  returnPathExpired: reply(
+    550,
+    '5.7.1',
+    'this return address has expired; what was sent with it is more than two weeks old',
+  ),
+  returnPathForged: reply(550, '5.7.1', 'this return address is not one that we gave out'),
   lookupFailed: reply(451, '4.4.3', 'cannot look up the recipient at the moment, please try again later'),
   bareLineEnds: reply(554, '5.6.0', 'bare CR, bare LF or NUL in the message: lines must end in CRLF'),
   longLines: reply(554, '5.6.0', 'a line of the message is too long'),

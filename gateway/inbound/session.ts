@@ -36,6 +36,8 @@ interface Transaction {
   readonly trace: string;
   readonly from: string;
   readonly recipients: Address[];
+  /** Those of them that a return path of ours named. */
+  readonly returned: Set<Address>;
   readonly wire: WireFacts;
   /** RCPT commands so far, refused ones too. */
   rcptCommands: number;
@@ -95,7 +97,7 @@ export class Session {
     const trace = parts.newTraceId();
     this.#traceConnect(trace);
     parts.trace(trace, { what: 'mail', from: sender, helo: wire.helo, tls: wire.tls.used });
-    const transaction = { trace, from: sender, recipients: [], wire, rcptCommands: 0 };
+    const transaction = { trace, from: sender, recipients: [], returned: new Set<Address>(), wire, rcptCommands: 0 };
     const step = policyStep(parts, 'mail', await this.#known('mail', transaction, []), trace);
     if (step.kind === 'ok') this.#transaction = transaction;
     return step;
@@ -110,8 +112,17 @@ export class Session {
     if (transaction.rcptCommands >= parts.limits.recipients) return refused(replies.tooManyRecipients);
     transaction.rcptCommands += 1;
     const { domains, aliases } = parts.config;
-    const answer = await recipientOf(text, { domains, aliases, lookup: (address) => this.#lookup(address) });
-    if (answer.kind === 'recipient') return await this.#addRecipient(transaction, answer.address);
+    const answer = await recipientOf(text, {
+      domains,
+      aliases,
+      lookup: (address) => this.#lookup(address),
+      returned: (address) => parts.returnPaths.open(address, parts.now()),
+    });
+    if (answer.kind === 'recipient') {
+      const step = await this.#addRecipient(transaction, answer.address);
+      if (step.kind === 'ok' && answer.returned === true) transaction.returned.add(answer.address);
+      return step;
+    }
     const { reply } = answer;
     parts.trace(transaction.trace, { what: 'rcpt', to: text.slice(0, 320), reply: `${reply.code} ${reply.enhanced}` });
     const told = refused(withTrace(reply, transaction.trace));
@@ -141,10 +152,10 @@ export class Session {
       case 'aborted':
         return refuse('internal');
       default: {
-        const { trace, from, recipients, wire } = transaction;
+        const { trace, from, recipients, returned, wire } = transaction;
         const session = this.#known('data', transaction, recipients);
         const ended = this.#ended.signal;
-        const message = { ...received, trace, from, recipients, protocol: wire.protocol, session, ended };
+        const message = { ...received, trace, from, recipients, returned, protocol: wire.protocol, session, ended };
         const answer = accept(this.#parts, retransmissions, message);
         return await answer.finally(() => memory.give(received.bytes.length));
       }

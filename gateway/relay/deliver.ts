@@ -5,6 +5,7 @@
 import type { Attempt, Job, Worker } from '../../queue/queue.ts';
 import type { Resolver } from '../dns/answer.ts';
 import { readHeaderBlock } from '../header-fields.ts';
+import type { ReturnPaths } from '../returns/return-path.ts';
 import { nextTryAt, type RetrySettings } from './backoff.ts';
 import { deliverTo } from './client.ts';
 import type { Mail } from './connection.ts';
@@ -46,6 +47,8 @@ export interface DeliverParts {
   readonly transport: Transport;
   readonly ledger: Ledger;
   readonly hostname: string;
+  /** What goes out as reverse-path. */
+  readonly returnPaths: Pick<ReturnPaths, 'sign'>;
   readonly route: Omit<RouteOptions, 'resolver' | 'random'>;
   readonly retry: RetrySettings;
   readonly now: () => number;
@@ -137,8 +140,9 @@ class DeliveryAttempt {
       this.#setAll(open, { kind: 'later', at: this.#parts.now(), status: '4.3.0', reply });
       return;
     }
-    const { envelopeFrom, ret, envid } = this.#body;
-    const mail: Mail = { from: envelopeFrom, recipients: open, bytes, ret, envid };
+    const { envelopeFrom, arrivedAt, ret, envid } = this.#body;
+    const from = this.#parts.returnPaths.sign(envelopeFrom, arrivedAt);
+    const mail: Mail = { from, recipients: open, bytes, ret, envid };
     const useless: string[] = [];
     for (const hop of found.hops) {
       this.#signal.throwIfAborted();

@@ -14,6 +14,8 @@ export interface NoticeFacts {
     readonly text: string;
   }[];
   readonly originalHeader: Uint8Array;
+  /** A report of another system that this is about: attached whole. */
+  readonly report?: Uint8Array | undefined;
   readonly envid?: string | undefined;
   readonly arrivedAt: number;
   readonly now: number;

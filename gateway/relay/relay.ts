@@ -3,6 +3,7 @@ import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts'
 import type { Address } from '../../policy/address.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { Resolver } from '../dns/answer.ts';
+import type { ReturnPaths } from '../returns/return-path.ts';
 import { defaultRetry, type RetrySettings } from './backoff.ts';
 import { type Credentials, defaultTimes, type SmtpTimes } from './connection.ts';
 import { deliverWorker, type RelayLog, type Told, type Trace } from './deliver.ts';
@@ -47,6 +48,7 @@ export interface RelayOptions
   readonly queue: Queue;
   readonly post: RelayPost;
   readonly resolver: Resolver;
+  readonly returnPaths: Pick<ReturnPaths, 'sign'>;
   readonly settings: RelaySettings;
   /** A folder of its own. */
   readonly ledgerDir: string;
@@ -95,6 +97,7 @@ export function startRelay(options: RelayOptions): Relay {
     transport,
     ledger,
     hostname,
+    returnPaths: options.returnPaths,
     route: {
       mxPort: settings.mxPort ?? 25,
       ownNames: [hostname.toLowerCase(), ...ring.domains],

@@ -3,7 +3,7 @@
  * systems that write none, the text that they wrote for people.
  */
 import { adviceOn, type Cause, causeOf } from './cause.ts';
-import { latinLines, readBlock, type TextBlock } from './report-lines.ts';
+import { isBoundary, latinLines, readBlock, type TextBlock } from './report-lines.ts';
 import { statusGroups } from './report-status.ts';
 import { textReport } from './report-text.ts';
 
@@ -30,6 +30,8 @@ export type Report =
       readonly by: 'fields' | 'text';
       readonly recipients: readonly ReportedRecipient[];
       readonly envid?: string | undefined;
+      /** Header of the message that failed, as far as it came back; empty where it did not. */
+      readonly original: Uint8Array;
     }
   /** Somebody pressed "this is spam" (RFC 5965). */
   | { readonly kind: 'complaint'; readonly feedback: string }
@@ -48,13 +50,14 @@ export function readReport(message: Uint8Array): Report {
   const recipients = groups.flatMap(recipientOf);
   if (recipients.length > 0) {
     const envid = groups.map((group) => group.get('original-envelope-id')).find((id) => id !== undefined);
-    return { kind: 'delivery', by: 'fields', recipients, envid };
+    return { kind: 'delivery', by: 'fields', recipients, envid, original: originalHeader(lines, header.next) };
   }
   const guessed = textReport(lines, header);
   if (guessed.length === 0) return { kind: 'none' };
   return {
     kind: 'delivery',
     by: 'text',
+    original: originalHeader(lines, header.next),
     recipients: guessed.map(({ address, status, code, said }) => {
       const temporary = status === '' ? (code ?? 500) < 500 : status.startsWith('4');
       const action = temporary ? 'delayed' : 'failed';
@@ -99,4 +102,22 @@ function understood(status: string, said: string): Pick<ReportedRecipient, 'caus
 function complaint(lines: readonly string[], from: number): Report {
   const at = lines.findIndex((line, index) => index >= from && /^feedback-type:/i.test(line));
   return { kind: 'complaint', feedback: at < 0 ? '' : (lines[at] ?? '').slice('feedback-type:'.length).trim() };
+}
+
+// RFC 3464 returns the header for recognition.
+const maxOriginalLines = 500;
+
+/** Of the first part that is the message, or its header (RFC 3462 §2). */
+function originalHeader(lines: readonly string[], from: number): Uint8Array {
+  const part = lines.findIndex(
+    (line, index) =>
+      index >= from && /^content-type:\s*(?:message\/(?:global|rfc822)|text\/rfc822-headers)/i.test(line),
+  );
+  if (part < 0) return new Uint8Array();
+  const start = lines.findIndex((line, index) => index > part && line.trim() === '') + 1;
+  if (start === 0) return new Uint8Array();
+  const rest = lines.slice(start, start + maxOriginalLines);
+  const end = rest.findIndex((line) => line === '' || isBoundary(line));
+  const kept = end < 0 ? rest : rest.slice(0, end);
+  return Buffer.from(kept.map((line) => `${line}\r\n`).join(''), 'latin1');
 }

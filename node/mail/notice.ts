@@ -20,6 +20,8 @@ export interface NoticeFacts {
   readonly recipients: readonly NoticeRecipient[];
   /** The header block of the message (more is cut off). */
   readonly originalHeader: Uint8Array;
+  /** A report of another system that this notice is about: attached whole. CRLF line ends. */
+  readonly report?: Uint8Array | undefined;
   readonly envid?: string | undefined;
   readonly arrivedAt: number;
   readonly now: number;
@@ -134,13 +136,14 @@ function headOf(facts: NoticeFacts, header: Buffer, identity: string): string {
 
 /**
  * A delivery status notification (RFC 3464 in a multipart/report, RFC 6522) to the envelope sender of a message: text for people, fields for programs, the header of the
- * message. It is to be sent with the null reverse-path (RFC 3464 §2). The same facts give the same octets: ASCII, CRLF.
+ * message. It is to be sent with the null reverse-path (RFC 3464 §2). The same facts give the same octets: CRLF, and ASCII but for an attached report.
  */
 export function buildNotice(facts: NoticeFacts): Uint8Array {
   const header = headerBlock(facts.originalHeader);
   const identity = createHash('sha256')
     .update(JSON.stringify([facts.traceId, facts.sender, facts.now, facts.recipients]))
     .update(header)
+    .update(facts.report ?? '')
     .digest('hex');
   // No part can hold it: it is a hash over all of them.
   const boundary = `=_epost_${identity.slice(0, 40)}`;
@@ -155,6 +158,8 @@ export function buildNotice(facts: NoticeFacts): Uint8Array {
     part('text/plain; charset=utf-8', 'base64', base64(Buffer.from(personText(facts, header)))) +
       part('message/delivery-status', '7bit', statusBlocks(facts)) +
       part('text/rfc822-headers', plain ? '7bit' : 'base64', plain ? header.toString('latin1') : base64(header)) +
+      // RFC 2046 §5.2.1: a message in a message is not encoded.
+      (facts.report === undefined ? '' : part('message/rfc822', '8bit', Buffer.from(facts.report).toString('latin1'))) +
       `--${boundary}--`,
     '',
   ];

@@ -13,6 +13,7 @@ import { createDkimKeys } from '../../gateway/dkim/keys.ts';
 import { createResolver } from '../../gateway/dns/resolver.ts';
 import { startDelivery } from '../../gateway/inbound/deliver.ts';
 import { startRelay } from '../../gateway/relay/relay.ts';
+import { returnPaths } from '../../gateway/returns/return-path.ts';
 import { submissionLimits } from '../../node/access/submission/limits.ts';
 import { startSubmission } from '../../node/access/submission/server.ts';
 import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
@@ -147,6 +148,8 @@ async function benchInbound(shape: Shape): Promise<void> {
       queue: gateway.queue,
       store: async (bytes, salt) => ({ ...(await storeMessage(disk.post.store, bytes, { salt, lease })) }),
       deliver: async () => ({ kind: 'sent', id: new Uint8Array(32), copies: 1 }),
+      sendNotice: async () => ({ kind: 'no-such-user' }),
+      hostname: 'mx.example.org',
       isFinal: () => false,
       fetch: async () => new Uint8Array(),
       notifySender: async () => 'told',
@@ -236,6 +239,7 @@ async function benchRelay(shape: Shape): Promise<void> {
     settings: { mxPort: said as number, allowPrivate: true },
     ledgerDir: path.join(dir, 'ledger'),
     hostname: 'gw.example.org',
+    returnPaths: returnPaths(new Uint8Array(32)),
     ring: { name: 'example.org', domains: ['example.org'] },
     dkim: () => keys,
     decide: () => ({

@@ -10,7 +10,7 @@ import { MailProgram } from './fixtures/mailbox.ts';
 import { field, message, newMessageId } from './fixtures/message.ts';
 import { type Outside, startOutside } from './fixtures/outside.ts';
 import { answers, type RunningEpost } from './fixtures/running.ts';
-import { submissionClient } from './fixtures/smtp-client.ts';
+import { mxClient, submissionClient } from './fixtures/smtp-client.ts';
 import { until } from './fixtures/until.ts';
 
 let outside: Outside;
@@ -148,6 +148,54 @@ describe('from alice to the world', () => {
       expect(field(notice.bytes, 'Return-Path') ?? '<>').toBe('<>');
     },
   );
+
+  test('what the other side sends back later is told to alice, and a forged report is refused', async () => {
+    const { id } = await submit(['later-gone@foreign.test'], 'not for long');
+    const [got] = await until('it arrives', () =>
+      arrived('later-gone@foreign.test', id).length > 0 ? arrived('later-gone@foreign.test', id) : undefined,
+    );
+    const report = Buffer.from(
+      [
+        'From: Mail Delivery System <mailer-daemon@foreign.test>',
+        'To: <alice@example.org>',
+        'Subject: Undelivered Mail Returned to Sender',
+        'Content-Type: multipart/report; report-type=delivery-status; boundary=b',
+        '',
+        '--b',
+        'Content-Type: message/delivery-status',
+        '',
+        'Reporting-MTA: dns; inner.foreign.test',
+        '',
+        'Final-Recipient: rfc822; later-gone@foreign.test',
+        'Action: failed',
+        'Status: 5.2.2',
+        'Diagnostic-Code: smtp; 552 5.2.2 mailbox full',
+        '--b',
+        'Content-Type: text/rfc822-headers',
+        '',
+        `${(got?.bytes.toString('latin1') ?? '').split('\r\n\r\n')[0]}`,
+        '',
+        '--b--',
+        '',
+      ].join('\r\n'),
+    );
+    const sendBack = async (to: string): Promise<string> => {
+      const mx = await mxClient(epost.port('mx'));
+      const { code, text } = await mx.send({ from: '', to: [to] }, report);
+      await mx.quit();
+      return `${code} ${text}`;
+    };
+    expect(await sendBack(got?.from ?? '')).toMatch(/^250 /);
+    const notice = await alice.waitForText('Final-Recipient: rfc822; later-gone@foreign.test');
+    const { subject, text, from } = await simpleParser(notice.bytes);
+    expect(from?.text).toContain('mailer-daemon@example.org');
+    expect(subject).toBe('Your message could not be delivered');
+    expect(text).toContain('not for long');
+    expect(text).toMatch(/The mailbox is full\. Send it again in a few days/);
+    expect(notice.bytes.toString()).toContain('Reporting-MTA: dns; inner.foreign.test');
+    const forged = (got?.from ?? '').replace(/=([a-z0-9])/, '=1');
+    expect(await sendBack(forged)).toMatch(/^550 /);
+  });
 
   test('what is under way is shown by `epost queue list`, and the timeline by `epost trace`', async () => {
     outside.mx.refuse('slow@foreign.test', ...Array.from({ length: 40 }, () => ({ code: 451, text: '4.2.0 not yet' })));

@@ -3,7 +3,16 @@ import { connect as tlsConnect } from 'node:tls';
 import { generate } from 'selfsigned';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { checkProvenance } from '../../../gateway/provenance.ts';
-import { acceptAll, plainMessage, policyOf, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
+import { standardPolicy } from '../../../policy/standard.ts';
+import {
+  acceptAll,
+  paths,
+  plainMessage,
+  policyOf,
+  RawClient,
+  startUnderTest,
+  type UnderTest,
+} from './listener-under-test.ts';
 
 let gateway: UnderTest;
 let stops: UnderTest[] = [];
@@ -405,5 +414,41 @@ describe('STARTTLS', () => {
     await secure.envelope();
     expect(await secure.data(plainMessage)).toMatch(/^250 /);
     expect(await alone.jobs()).toHaveLength(2);
+  });
+});
+
+describe('a failure report', () => {
+  const report = [
+    'From: mailer-daemon@far.example',
+    'Content-Type: message/delivery-status',
+    '',
+    'Final-Recipient: rfc822; carol@far.example',
+    'Action: failed',
+    'Status: 5.1.1',
+    '',
+  ].join('\r\n');
+  const signed = paths.sign('alice@example.org', Date.now());
+
+  it.for([
+    ['that comes back to a return path of ours is a bounce', '', [signed], report, 'pass', ['alice@example.org']],
+    ['to an address that anybody knows is none', '', ['alice@example.org'], report, 'fail', []],
+    ['to one of each is judged by the worse', '', [signed, 'bob@example.org'], report, 'fail', ['alice@example.org']],
+    ['with a sender is a letter', 'friend@sender.example', [signed], report, 'none', []],
+    ['is not every message with the null sender', '', ['alice@example.org'], plainMessage, 'none', []],
+  ] as const)('%s', async ([, from, to, message, result, returned]) => {
+    const client = await connect();
+    await client.envelope(from, ...to);
+    const trace = /queued as (t\d+)$/.exec(await client.data(message))?.[1];
+    const job = (await gateway.jobs()).find((one) => one.trace === trace);
+    expect(job?.returned).toEqual(returned);
+    const seen = gateway.events.find((event) => event.trace === trace && event.what === 'evidence');
+    expect(seen?.['bounce']).toBe(result);
+  });
+
+  it('that nothing of ours led to is refused by the standard policy', async () => {
+    const other = await another({ policy: policyOf(standardPolicy) });
+    const client = await connect(other.port);
+    await client.envelope('', 'alice@example.org');
+    expect(await client.data(report)).toMatch(/^550 5\.7\.1 .*return address/);
   });
 });

@@ -21,6 +21,7 @@ import {
 } from '../../../gateway/inbound/job.ts';
 import type { TraceEvent } from '../../../gateway/inbound/parts.ts';
 import { awaitedReceipts, type ReceiptSeen } from '../../../gateway/inbound/receipts.ts';
+import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import type { Domain } from '../../../policy/address.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
 import type { Queue } from '../../../queue/queue.ts';
@@ -38,12 +39,13 @@ let events: (TraceEvent & { trace: string })[];
 let told: FailedRecipient[];
 let handedOver: { id: string; recipient: string; salt?: string }[];
 let stored: string[];
+let notices: { facts: NoticeFacts; to: string }[];
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'epost-deliver-'));
   now = Date.now();
   queue = await openEmbeddedQueue({ dir, role: 'owner', now: () => now, log: silent, minFreeBytes: 1 });
-  [events, told, handedOver, stored] = [[], [], [], []];
+  [events, told, handedOver, stored, notices] = [[], [], [], [], []];
 });
 afterEach(async () => {
   await queue.close();
@@ -53,9 +55,10 @@ afterEach(async () => {
 interface Ring {
   readonly store?: () => Promise<void>;
   readonly deliver?: (recipient: string, attempt: number) => Handed;
+  readonly notice?: (attempt: number) => Handed;
 }
 
-function parts({ store, deliver }: Ring = {}): DeliveryParts {
+function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
   return {
     queue,
     store: async (bytes, salt): Promise<StoredMessage> => {
@@ -68,6 +71,11 @@ function parts({ store, deliver }: Ring = {}): DeliveryParts {
       handedOver.push({ id, recipient });
       return deliver?.(recipient, attempt) ?? { kind: 'sent', id: new Uint8Array(32), copies: 1 };
     },
+    sendNotice: async (facts, to) => {
+      notices.push({ facts, to });
+      return notice?.(notices.length) ?? { kind: 'sent', id: new Uint8Array(32), copies: 1 };
+    },
+    hostname: 'mx.example.org',
     isFinal: (fault) => fault instanceof TypeError,
     fetch: async () => message,
     notifySender: async (failed) => {
@@ -88,6 +96,7 @@ async function add(job: Partial<InboundJob> = {}): Promise<void> {
     trace: 't1',
     envelopeFrom: 'a@sender.example',
     recipients: [alice, bob],
+    returned: [],
     folder: 'inbox',
     provenance: new Uint8Array(),
     receivedAt: now,
@@ -374,5 +383,81 @@ describe('receipts', () => {
     awaited.expect(first, awaiting('t1', alice, ''));
     tell({ id: first, verdict: 'refused' });
     expect([told.length, errors.length]).toEqual([0, 1]);
+  });
+});
+
+describe('a bounce that came back to a return path of ours', () => {
+  const report = Buffer.from(
+    [
+      'From: mailer-daemon@far.example',
+      'Content-Type: multipart/report; report-type=delivery-status; boundary=b',
+      '',
+      '--b',
+      'Content-Type: message/delivery-status',
+      '',
+      'Reporting-MTA: dns; mx.far.example',
+      '',
+      'Final-Recipient: rfc822; carol@far.example',
+      'Action: failed',
+      'Status: 5.1.1',
+      'Diagnostic-Code: smtp; 550 5.1.1 no such user',
+      '--b',
+      'Content-Type: text/rfc822-headers',
+      '',
+      'Received: from example.org (ePOST ring) by mx.example.org',
+      '\tid SENT-1; Tue, 24 Nov 2026 12:00:00 +0000',
+      'Subject: hello',
+      '',
+      '--b--',
+      '',
+    ].join('\r\n'),
+  );
+  const returned: Partial<InboundJob> = {
+    envelopeFrom: '',
+    recipients: [alice],
+    returned: [alice],
+    senderProven: false,
+  };
+
+  it('is told as what happened and what to do, with the report attached, and found under both ids', async () => {
+    await add({ ...returned, message: report });
+    await work({});
+    expect(handedOver).toEqual([]);
+    expect(notices).toMatchObject([
+      {
+        to: alice,
+        facts: { sender: alice, recipients: [{ address: 'carol@far.example', action: 'failed', status: '5.1.1' }] },
+      },
+    ]);
+    expect(notices[0]?.facts.recipients[0]?.text).toMatch(/does not exist there/);
+    expect(Buffer.from(notices[0]?.facts.originalHeader ?? []).toString()).toContain('Subject: hello');
+    expect(Buffer.compare(notices[0]?.facts.report ?? Buffer.alloc(0), report)).toBe(0);
+    const facts = { recipient: 'carol@far.example', status: '5.1.1', cause: 'no-such-address' };
+    expect(events).toContainEqual(expect.objectContaining({ trace: 't1', what: 'bounce', of: 'SENT-1', ...facts }));
+    expect(events).toContainEqual(expect.objectContaining({ trace: 'SENT-1', what: 'bounced', by: 't1', ...facts }));
+  });
+
+  it('waits while the ring cannot take the notice', async () => {
+    await add({ ...returned, message: report });
+    await work({
+      notice: (attempt) =>
+        attempt < 3 ? { kind: 'later', reason: 'away' } : { kind: 'sent', id: new Uint8Array(32), copies: 1 },
+    });
+    expect(notices).toHaveLength(3);
+    expect(handedOver).toEqual([]);
+  });
+
+  it.for([
+    ['is not understood', { message }, {}],
+    [
+      'makes too large a notice',
+      { message: report },
+      { notice: (): Handed => ({ kind: 'never', reason: 'too large' }) },
+    ],
+    ['came to an address that anybody knows', { message: report, returned: [] }, {}],
+  ] as const)('is delivered as it is where it %s', async ([, job, ring]) => {
+    await add({ ...returned, ...job, returned: 'returned' in job ? [] : [alice] });
+    await work(ring);
+    expect(handedOver).toMatchObject([{ recipient: alice }]);
   });
 });

@@ -11,6 +11,7 @@ import { defaultInboundLimits, type InboundLimits } from '../../../gateway/inbou
 import { type Listener, startListener } from '../../../gateway/inbound/listener.ts';
 import type { InboundParts, TraceEvent } from '../../../gateway/inbound/parts.ts';
 import type { Found } from '../../../gateway/inbound/recipient.ts';
+import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import { generateIdentityKeys } from '../../../node/identity/keys.ts';
 import { type Address, type Domain, parseAddress } from '../../../policy/address.ts';
 import { Limits } from '../../../policy/limits.ts';
@@ -58,6 +59,7 @@ export interface UnderTestOptions {
   readonly parts?: Partial<InboundParts>;
 }
 
+export const paths = returnPaths(Buffer.alloc(32, 1));
 const user: Found = { kind: 'found', certificate: { kind: 'user' } };
 const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
@@ -102,6 +104,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
     history: historyIn(queue, Date.now),
     lists: noLists,
+    returnPaths: paths,
     signer: generateIdentityKeys().signing,
     trace: (trace, event) => events.push({ trace, ...event }),
     log: silent,

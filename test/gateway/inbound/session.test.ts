@@ -1,6 +1,6 @@
 import { createConnection } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { plainMessage, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
+import { paths, plainMessage, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
 
 let gateway: UnderTest;
 const clients: RawClient[] = [];
@@ -58,6 +58,24 @@ describe('RCPT: every answer of the ring has its own reply', () => {
     ['postmaster is somebody', '<postmaster@example.org>', /^250 /],
     ['postmaster without a domain is somebody', '<Postmaster>', /^250 /],
     ['a source route is ignored, as RFC 5321 appendix C wants', '<@relay.example:alice@example.org>', /^250 /],
+    ['a return path of ours is who it was given out for', `<${paths.sign('alice@example.org', Date.now())}>`, /^250 /],
+    ['a return path of ours with a subaddress too', `<${paths.sign('alice+shop@example.org', Date.now())}>`, /^250 /],
+    ['a return path of a user who is gone', `<${paths.sign('gone@example.org', Date.now())}>`, /^550 5\.2\.1 /],
+    [
+      'a return path of a month ago has expired',
+      `<${paths.sign('alice@example.org', Date.now() - 30 * 86_400_000)}>`,
+      /^550 5\.7\.1 .*expired/,
+    ],
+    [
+      'a return path that we did not give out',
+      `<${paths.sign('alice@example.org', Date.now()).replace('alice', 'bob')}>`,
+      /^550 5\.7\.1 .*not one that we gave out/,
+    ],
+    [
+      'a return path does not lead elsewhere',
+      `<${paths.sign('x@elsewhere.example', Date.now())}>`,
+      /^550 5\.7\.1 .*relaying/,
+    ],
     ['nobody is nobody', '<nobody@example.org>', /^550 5\.1\.1 /],
     ['a user of one domain is not one of the other', '<alice@example.com>', /^550 5\.1\.1 /],
     ['a revoked user is gone', '<gone@example.org>', /^550 5\.2\.1 /],

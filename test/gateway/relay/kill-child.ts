@@ -5,6 +5,7 @@ import { defaultRetry } from '../../../gateway/relay/backoff.ts';
 import { deliverWorker } from '../../../gateway/relay/deliver.ts';
 import { Ledger } from '../../../gateway/relay/ledger.ts';
 import { SmtpPool } from '../../../gateway/relay/pool.ts';
+import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
 
 const [dir = '', dns = '', port = ''] = process.argv.slice(2);
@@ -19,6 +20,7 @@ const worker = deliverWorker({
   },
   ledger: new Ledger(join(dir, 'ledger'), Date.now),
   hostname: 'gw.example.org',
+  returnPaths: returnPaths(new Uint8Array(32)),
   route: { mxPort: Number(port), ownNames: [], allowPrivate: true, validating: false },
   retry: defaultRetry,
   now: Date.now,

@@ -15,6 +15,7 @@ import { Ledger } from '../../../gateway/relay/ledger.ts';
 import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import { type Relay, type RelaySettings, startRelay } from '../../../gateway/relay/relay.ts';
 import { encodeRelayBody } from '../../../gateway/relay/relay-job.ts';
+import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import type { RelayAnswer, RelayRequest } from '../../../node/door/gateway-post.ts';
 import type { Decision } from '../../../policy/decide.ts';
 import type { Evidence } from '../../../policy/evidence.ts';
@@ -38,6 +39,7 @@ const message = Buffer.from(
   'From: Alice <alice@example.org>\r\nTo: x@dest.example\r\nBcc: secret@dest.example\r\nSubject: hi\r\n\r\nHello\r\n.dot\r\n',
 );
 
+const paths = returnPaths(Buffer.alloc(32, 1));
 let dir: string;
 let keys: DkimKey[];
 let dns: DnsServer;
@@ -90,6 +92,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
     },
     ledgerDir: join(dir, 'ledger'),
     hostname: 'gw.example.org',
+    returnPaths: paths,
     ring: { name: 'example.org', domains: ['example.org'] },
     dkim: () => keys,
     decide: (evidence) => {
@@ -166,7 +169,9 @@ describe('delivery', () => {
     const { done } = await accepted(['Bob.Case@dest.example']);
     await done();
     const [received] = sink.received;
-    expect(received).toMatchObject({ from: 'alice@example.org', recipients: ['Bob.Case@dest.example'] });
+    expect(received).toMatchObject({ recipients: ['Bob.Case@dest.example'] });
+    // By an address that proves what comes back to it.
+    expect(paths.open(received?.from ?? '', Date.now())).toEqual({ kind: 'signed', address: 'alice@example.org' });
     const text = received!.data.toString('latin1');
     expect(text).toMatch(/^Received: from example\.org \(ePOST ring\) by gw\.example\.org\r\n/);
     expect(text).not.toMatch(/^Bcc/m);

@@ -14,9 +14,36 @@ type Loose = Record<string, Record<string, FactValue>>;
  * `unknown` where it can be, and neutral otherwise; a fact of a later stage is neutral ("none", "", 0).
  */
 export function completeEvidence(stage: Stage, known: KnownEvidence): Evidence {
-  return fill(stage, known, (fact) =>
-    fact.stages.includes(stage) && fact.values?.includes('unknown') ? 'unknown' : fact.neutral,
-  );
+  return fill(stage, known, (fact) => absent(stage, fact));
+}
+
+const absent = (stage: Stage, fact: Fact): FactValue =>
+  fact.stages.includes(stage) && fact.values?.includes('unknown') ? 'unknown' : fact.neutral;
+
+/** What of the evidence has to be kept, so that {@link completeEvidence} makes the same of it again: a third of it, for most messages. */
+export function compactEvidence(evidence: Evidence): KnownEvidence {
+  const groups: Loose = {};
+  for (const fact of factsByPath.values()) {
+    const value = factValue(evidence, fact);
+    if (isOfType(fact, value) && !isSame(value, absent(evidence.stage, fact)))
+      (groups[fact.group] ??= {})[fact.name] = value;
+  }
+  return groups;
+}
+
+/** The evidence as it was known at an earlier stage of the same session. */
+export function evidenceAt(stage: Stage, evidence: Evidence): Evidence {
+  const groups: Loose = {};
+  for (const fact of factsByPath.values()) {
+    const value = factValue(evidence, fact);
+    if (fact.stages.includes(stage) && isOfType(fact, value)) (groups[fact.group] ??= {})[fact.name] = value;
+  }
+  return completeEvidence(stage, groups);
+}
+
+function isSame(one: FactValue, other: FactValue): boolean {
+  if (typeof one !== 'object' || typeof other !== 'object') return one === other;
+  return one.length === other.length && one.every((item, index) => item === other[index]);
 }
 
 /** The evidence an expectation means: what it says, laid over an ordinary, unremarkable message at that stage. */

@@ -1,9 +1,12 @@
 import { check, policyCheck } from './check.ts';
 import { dns } from './dns.ts';
+import { explainCommand } from './explain.ts';
 import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
 import { policyEvidence } from './policy-evidence.ts';
+import { policyReplay } from './policy-replay.ts';
+import { policyHistory, policyInit, policyPromote, policyRollback } from './policy-revisions.ts';
 import { policyTest } from './policy-test.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
 import { gateway, node } from './run.ts';
@@ -31,8 +34,14 @@ export const commands: readonly Command[] = [
   ...queueSteer,
   policyCheck,
   policyTest,
+  policyReplay,
+  policyInit,
+  policyPromote,
+  policyHistory,
+  policyRollback,
   policyEvidence,
   trace,
+  explainCommand,
   dns,
   check,
   status,

@@ -1,8 +1,8 @@
 import type { Decision } from '../../policy/decide.ts';
-import type { Evidence } from '../../policy/evidence.ts';
 import { explain } from '../../policy/explain.ts';
 import { layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
+import { pastEvidence } from '../trace/decisions.ts';
 import { firstTraceIdAt, readTraceId } from '../trace/id.ts';
 import { factText, type StoredEvent, TraceStore } from '../trace/store.ts';
 import { type Command, exitCodes } from './line.ts';
@@ -105,7 +105,13 @@ function outcomeOf(event: StoredEvent): string {
 export function timelineText(id: string, events: readonly StoredEvent[], full = false): string {
   const lines = events.flatMap((event) => {
     const { at, what, ...facts } = event;
-    const { steps, evidence: _evidence, policy, ...rest } = facts;
+    const {
+      steps,
+      evidence: _evidence,
+      policy,
+      reply: _reply,
+      ...rest
+    } = what === 'decision' ? facts : { ...facts, evidence: undefined };
     // The explanation names the policy, and shorter.
     const short = steps === undefined ? { ...rest, policy } : rest;
     const told = Object.entries(short)
@@ -118,8 +124,8 @@ export function timelineText(id: string, events: readonly StoredEvent[], full = 
   return [`message ${id}`, ...lines].join('\n');
 }
 
-/** The stored facts of a decision as the decision that they were; the reply is not among them, it stands in the session. */
-function explained({ steps, evidence, ...facts }: StoredEvent, full: boolean): string[] {
+/** The stored facts of a decision as the decision that they were. */
+export function explained({ steps, evidence, reply, ...facts }: StoredEvent, full: boolean): string[] {
   // Written by this program, but perhaps by an older version of it, and cut where it was very long.
   try {
     const all = JSON.parse(factText(steps)) as Decision['trace'];
@@ -129,8 +135,10 @@ function explained({ steps, evidence, ...facts }: StoredEvent, full: boolean): s
       policyHash: facts['policy'],
       shadow: facts['shadow'] ?? [],
       trace: told,
+      ...(reply === undefined ? {} : { reply: readReply(factText(reply)) }),
     } as unknown as Decision;
-    const known = full && evidence !== undefined ? (JSON.parse(factText(evidence)) as Evidence) : undefined;
+    const known =
+      full && evidence !== undefined ? pastEvidence(factText(facts['stage']), factText(evidence)) : undefined;
     const left = all.length - told.length;
     return [
       ...explain(decision, known).split('\n'),
@@ -141,4 +149,9 @@ function explained({ steps, evidence, ...facts }: StoredEvent, full: boolean): s
   } catch {
     return [`    ${printable(factText(steps))}`];
   }
+}
+
+function readReply(text: string): Decision['reply'] {
+  const [code = '', enhanced = '', ...words] = text.split(' ');
+  return { code: Number(code), enhanced, text: words.join(' ') };
 }

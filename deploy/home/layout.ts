@@ -10,6 +10,8 @@ export interface Layout {
   readonly home: string;
   readonly config: string;
   readonly policy: string;
+  /** Every policy that was in force, by hash. */
+  readonly policyHistory: string;
   readonly ring: string;
   readonly revocations: string;
   readonly caKey: string;
@@ -42,6 +44,7 @@ export function layoutOf(folder: string): Layout {
     home,
     config: at('epost.yaml'),
     policy: at('policy.yaml'),
+    policyHistory: at('policy-history'),
     ring: at('ring', 'ring.cert'),
     revocations: at('ring', 'revocations.cert'),
     caKey: at('ca', 'ca.key'),

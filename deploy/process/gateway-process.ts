@@ -25,6 +25,7 @@ import { KeptLimits } from './kept-limits.ts';
 import { openQueue } from './open-queue.ts';
 import { type Part, type PartOptions, runPart } from './part.ts';
 import { loadPolicyFile } from './policy-file.ts';
+import { PolicyHistory } from './policy-history.ts';
 import { publishRecord } from './publish-record.ts';
 import { type Login, smarthostLogin } from './smarthost-login.ts';
 import { TlsFiles } from './tls-files.ts';
@@ -59,6 +60,16 @@ function readGiven(layout: Layout, config: Config): Given {
 async function startPart(part: Part, { section, policy: firstPolicy, tls }: Given): Promise<Record<string, string>> {
   const { layout, ring, config, passphrase, log, traces, lifetime, closing } = part;
   let policy = firstPolicy;
+  const history = new PolicyHistory(layout.policyHistory);
+  // A history that cannot be written is no reason not to take mail.
+  const keepPolicy = (why: string): void => {
+    try {
+      history.keep(policy, { file: layout.policy, why, now: Date.now() });
+    } catch (fault) {
+      log.error({ fault }, 'the policy in force could not be put into its history');
+    }
+  };
+  keepPolicy('in force at a start');
   const dkim = await readDkimKeys(layout.gateway.dkim);
   const queue = await openQueue(layout, section.queue, { role: 'owner', ring: ring.name, log });
   closing.add(() => queue.close());
@@ -163,6 +174,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     readAgain('policy', () => {
       const next: Policy = loadPolicyFile(layout.policy);
       policy = next;
+      keepPolicy('read again');
       return { policy: next.hash };
     });
     readAgain('pair of TLS files', () => {

@@ -23,6 +23,9 @@ export interface TraceSummary {
   readonly at: number;
 }
 
+// `{"at":1790000000000,"what":` and a name.
+const markWithin = 80;
+
 type Key = [id: string, at: number, serial: number];
 
 // A decision with its evidence and trace is some 6 KiB; more than this is a mistake and is cut to its name.
@@ -107,6 +110,16 @@ export class TraceStore {
       if (found.size > limit) break;
     }
     return [...found].slice(0, limit).map(([id, at]) => ({ id, at }));
+  }
+
+  /** Every event of one kind whose timeline began at `firstId` or later, oldest first. Reads as it goes; events of other kinds are passed over unread. */
+  *eventsOf(what: string, firstId: string): Iterable<{ readonly id: string; readonly event: StoredEvent }> {
+    const mark = Buffer.from(`,"what":${JSON.stringify(what)}`);
+    for (const { key, value } of this.#root.getRange({ start: [firstId, 0, 0] })) {
+      // `at` and `what` come first, as they are written.
+      if (value.subarray(0, markWithin).indexOf(mark) < 0) continue;
+      yield { id: key[0], event: JSON.parse(value.toString()) as StoredEvent };
+    }
   }
 
   async close(): Promise<void> {

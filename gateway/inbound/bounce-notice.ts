@@ -49,7 +49,8 @@ export function noticeOfReport(
 export function traceOfOriginal(original: Uint8Array, hostname: string): string | undefined {
   for (const field of readHeaderBlock(original).fields) {
     if (field.name !== 'received') continue;
-    const [, host, id] = /\sby\s(\S+)\s.{0,200}?\bid ([A-Za-z0-9-]{1,64})\b/.exec(fieldText(original, field, 1_000)) ?? [];
+    const [, host, id] =
+      /\sby\s(\S+)\s.{0,200}?\bid ([A-Za-z0-9-]{1,64})\b/.exec(fieldText(original, field, 1_000)) ?? [];
     if (host === hostname) return id;
   }
   return undefined;

@@ -2,27 +2,15 @@ import { completeEvidence } from '../../policy/complete-evidence.ts';
 import { type Decision, decide } from '../../policy/decide.ts';
 import type { Evidence, KnownEvidence, Stage } from '../../policy/evidence.ts';
 import { defaultReply, type Reply } from '../../policy/policy.ts';
+import { decisionEvent } from '../decision-event.ts';
 import type { InboundParts } from './parts.ts';
 import { ok, refused, type StepResult, withTrace } from './replies.ts';
 
-// A decision's steps are kept with the trace; a policy has some tens of rules.
-const maxStepsChars = 16_384;
-
-/** Decides and writes down how. Accepting at an early stage is not worth a line; everything else is. */
+/** Decides and writes down how. Going on at an early stage is not worth a line: what was known then is known at data, too. */
 export function decideAndTrace(parts: InboundParts, evidence: Evidence, trace: string): Decision {
   const decision = decide(parts.policy(), evidence, parts.policyLimits, parts.now());
   if (evidence.stage === 'data' || decision.verdict !== 'accept') {
-    parts.trace(trace, {
-      what: 'decision',
-      stage: evidence.stage,
-      verdict: decision.verdict,
-      rule: decision.rule,
-      class: decision.class,
-      policy: decision.policyHash,
-      shadow: decision.shadow,
-      steps: JSON.stringify(decision.trace).slice(0, maxStepsChars),
-      evidence: JSON.stringify(evidence),
-    });
+    parts.trace(trace, decisionEvent(decision, evidence));
   }
   return decision;
 }

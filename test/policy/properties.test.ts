@@ -1,7 +1,7 @@
 import { Environment } from '@marcbachmann/cel-js';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { completeEvidence, isOfType } from '../../policy/complete-evidence.ts';
+import { compactEvidence, completeEvidence, evidenceAt, isOfType } from '../../policy/complete-evidence.ts';
 import { decide } from '../../policy/decide.ts';
 import { type Evidence, type Fact, facts, factsByPath, type KnownEvidence, stages } from '../../policy/evidence.ts';
 import { explain } from '../../policy/explain.ts';
@@ -231,5 +231,29 @@ test('a common atom means what the library makes of it', () => {
         expect(quick?.(context)).toBe(parsed(context));
       },
     ),
+  );
+});
+
+test('what is kept of evidence gives the same evidence again, also through JSON', () => {
+  fc.assert(
+    fc.property(evidence, (given) => {
+      const kept = JSON.parse(JSON.stringify(compactEvidence(given))) as KnownEvidence;
+      expect(completeEvidence(given.stage, kept)).toEqual(given);
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test('evidence of an earlier stage holds nothing of a later one, and nothing else is missing', () => {
+  fc.assert(
+    fc.property(known, (given) => {
+      const rcpt = evidenceAt('rcpt', completeEvidence('data', given));
+      for (const fact of factsByPath.values()) {
+        const value = (rcpt as unknown as Record<string, Record<string, unknown>>)[fact.group]?.[fact.name];
+        if (!fact.stages.includes('rcpt')) expect(value).toEqual(fact.neutral);
+      }
+      const { client, envelope } = completeEvidence('data', given);
+      expect([rcpt.client, rcpt.envelope]).toEqual([client, envelope]);
+    }),
   );
 });

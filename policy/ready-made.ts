@@ -1,0 +1,185 @@
+import { standardPolicy } from './standard.ts';
+
+/** A ready-made policy: a text to be read and changed by the postmaster, with expectations of its own. */
+export interface ReadyMade {
+  readonly name: string;
+  readonly summary: string;
+  readonly text: string;
+}
+
+const strict = `# ePOST policy "strict": mail whose author is not proven is refused.
+#
+# Proven means: DMARC passes, or the author's own domain signed the message (DKIM), or SPF passes for it. Mailing lists
+# and forwarders that you name may vouch by ARC. What could not be found out is asked to come again.
+version: 1
+
+lists:
+  forwarders: []
+  blocked_senders: []
+  blocked_networks: []
+
+classes:
+  ambiguous: author.kind != "single"
+  forwarded: arc.result == "pass" && arc.sealer in lists.forwarders
+  aligned: dmarc.result == "pass"
+  signed: dkim.result == "pass" && author.domain in dkim.domains
+  sent-by-its-host: spf.result == "pass" && spf.domain == author.domain
+
+rules:
+  - id: blocked-network
+    stages: connect
+    when: client.ip in lists.blocked_networks
+    do: reject
+    reply: your network is blocked here; please write to the postmaster by another way
+
+  - id: blocked-sender
+    stages: [mail, data]
+    when: envelope.from in lists.blocked_senders || envelope.fromDomain in lists.blocked_senders
+    do: reject
+    reply: this sender is blocked here
+
+  # A bounce of something that was sent has proven itself by the address it came to.
+  - id: bounce
+    when: bounce.result == "pass"
+    do: accept
+
+  - id: forged-bounce
+    when: bounce.result == "fail"
+    do: reject
+    reply: no message of ours led to this report, its return address is not one we gave out
+
+  - id: one-author
+    stages: [data, relay]
+    when: class == "ambiguous"
+    do: reject
+    reply: the From field must name exactly one author
+
+  - id: dmarc-fail
+    when: dmarc.result == "fail" && class != "forwarded"
+    do: reject
+    reply: the message is not provably from the domain in From (DMARC)
+
+  - id: not-proven
+    when: class == "none"
+    do: reject
+    reply: the author's domain neither signs this message (DKIM) nor names your host (SPF); please ask your postmaster
+
+  - id: relay-volume
+    stages: relay
+    when: identity.verified
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 1000/h, burst: 2000, over: hold}
+
+default: accept
+
+expect:
+  - {given: {}, verdict: reject, rule: not-proven, class: none}
+  - {given: {dmarc: {result: pass}}, verdict: accept, class: aligned}
+  - {given: {dkim: {result: pass, domains: [sender.example]}}, verdict: accept, class: signed}
+  - {given: {dkim: {result: pass, domains: [other.example]}}, verdict: reject, rule: not-proven}
+  - {given: {spf: {result: pass, domain: sender.example}}, verdict: accept, class: sent-by-its-host}
+  - {given: {spf: {result: pass, domain: other.example}}, verdict: reject, rule: not-proven}
+  - {given: {dmarc: {result: fail, policy: none}}, verdict: reject, rule: dmarc-fail}
+  - {given: {dmarc: {result: unknown}}, verdict: defer, rule: could-not-find-out}
+  - {given: {author: {kind: ambiguous}, dmarc: {result: pass}}, verdict: reject, rule: one-author}
+  - {given: {author: {kind: none}}, verdict: reject, rule: one-author}
+  - {given: {author: {kind: none}, bounce: {result: pass}}, verdict: accept, rule: bounce}
+  - {given: {bounce: {result: fail}}, verdict: reject, rule: forged-bounce}
+  - {given: {stage: relay}, verdict: accept}
+  - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+`;
+
+const closed = `# ePOST policy "closed": mail from the ring itself and from partners named here, and from nobody else.
+#
+# Inside the ring nothing passes here. From the Internet only partners come in, and only with mail that is provably theirs.
+version: 1
+
+lists:
+  # Domains, or whole addresses: partners: [partner.example, .partner.example, consultant@example.net]
+  partners: []
+  blocked_networks: []
+
+classes:
+  partner: >-
+    author.kind == "single" && dmarc.result == "pass" &&
+    (author.domain in lists.partners || author.address in lists.partners)
+
+rules:
+  - id: blocked-network
+    stages: connect
+    when: client.ip in lists.blocked_networks
+    do: reject
+    reply: your network is blocked here; please write to the postmaster by another way
+
+  - id: bounce
+    when: bounce.result == "pass"
+    do: accept
+
+  - id: partners-only
+    when: class != "partner"
+    do: reject
+    reply: this host takes mail from its partners only; please reach the person by another way
+
+  - id: one-author
+    stages: relay
+    when: author.kind != "single"
+    do: reject
+    reply: the From field must name exactly one author
+
+  - id: relay-volume
+    stages: relay
+    when: identity.verified
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 1000/h, burst: 2000, over: hold}
+
+default: accept
+
+expect:
+  - {given: {}, verdict: reject, rule: partners-only}
+  - {given: {dmarc: {result: pass}}, verdict: reject, rule: partners-only}
+  - {given: {dmarc: {result: fail, policy: reject}}, verdict: reject, rule: partners-only}
+  - {given: {bounce: {result: pass}}, verdict: accept, rule: bounce}
+  - {given: {bounce: {result: fail}}, verdict: reject, rule: partners-only}
+  - {given: {stage: relay}, verdict: accept}
+  - {given: {stage: relay, author: {kind: none}}, verdict: reject, rule: one-author}
+  - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+`;
+
+/** Every rule of the standard policy counted, none acted upon. */
+function observed(text: string): string {
+  const [head = '', rest = ''] = text.split('\nversion: 1\n');
+  const [rules = ''] = rest.split('\n# Checked whenever this file is loaded.');
+  const counted = rules
+    .replaceAll(/\n {4}mode: shadow(?=\n)/g, '')
+    .replaceAll(/(\n {2}- id: [a-z-]+)(?=\n)/g, '$1\n    mode: shadow');
+  const about = head.replace(
+    '# ePOST policy: what comes in, what goes out, and why.',
+    '# ePOST policy "observe": every rule is in shadow mode: it counts, and everything is accepted. "epost policy replay"\n# shows what the rules would have done; "epost policy promote RULE" makes one act.',
+  );
+  return `${about}
+version: 1
+${counted}
+# "given" is laid over an ordinary, unremarkable message.
+expect:
+  - {given: {}, verdict: accept, rule: default}
+  - {given: {dmarc: {result: fail, policy: reject}}, verdict: accept, rule: default}
+  - {given: {dmarc: {result: unknown}}, verdict: accept, rule: default}
+  - {given: {author: {kind: ambiguous}}, verdict: accept, rule: default}
+  - {given: {stage: relay}, verdict: accept}
+  - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+`;
+}
+
+/** All of them, the default first. */
+export const readyMade: readonly ReadyMade[] = [
+  {
+    name: 'standard',
+    summary: 'DMARC is kept to, what is doubtful goes to the junk folder (the default)',
+    text: standardPolicy,
+  },
+  { name: 'strict', summary: 'mail whose author is not proven is refused', text: strict },
+  { name: 'closed', summary: 'the ring and partners that the file names, nobody else', text: closed },
+  {
+    name: 'observe',
+    summary: 'everything is accepted, and counted by the rules of the standard policy',
+    text: observed(standardPolicy),
+  },
+];

@@ -105,15 +105,9 @@ function outcomeOf(event: StoredEvent): string {
 export function timelineText(id: string, events: readonly StoredEvent[], full = false): string {
   const lines = events.flatMap((event) => {
     const { at, what, ...facts } = event;
-    const {
-      steps,
-      evidence: _evidence,
-      policy,
-      reply: _reply,
-      ...rest
-    } = what === 'decision' ? facts : { ...facts, evidence: undefined };
-    // The explanation names the policy, and shorter.
-    const short = steps === undefined ? { ...rest, policy } : rest;
+    const { steps, evidence: _evidence, policy, reply, ...rest } = facts;
+    // The explanation names the policy and the reply.
+    const short = steps === undefined ? { ...rest, policy, reply } : rest;
     const told = Object.entries(short)
       .map(([name, value]): [string, string] => [name, printable(factText(value))])
       .filter(([, text]) => text !== '')

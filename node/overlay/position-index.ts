@@ -1,4 +1,4 @@
-import { compareDistance, type Placed } from './placement.ts';
+import { compareDistance } from './placement.ts';
 
 // A run of so few is sorted by distance at once; halving it further would cost more.
 const sortedAtOnce = 8;
@@ -7,7 +7,7 @@ const sortedAtOnce = 8;
  * Members by their place in the key space, so that the nearest to a key are found without looking at all: on the path of every block, and for
  * each block of each repair walk. Takes about log n steps.
  */
-export class PositionIndex<T extends Placed> {
+export class PositionIndex<T extends { readonly position: Uint8Array }> {
   /** In the order of their positions. */
   readonly #placed: T[] = [];
 

@@ -1,0 +1,134 @@
+import { PositionIndex } from './position-index.ts';
+
+/** What the table needs to know of a node. `network`: the public address prefix it stands in, where that says anything. */
+export interface Contact {
+  readonly peerId: string;
+  readonly position: Uint8Array;
+  readonly owner: string;
+  readonly network?: string | undefined;
+}
+
+export interface RoutingLimits {
+  /** Contacts of one distance class (same number of leading bits in common with us). Kademlia's k: that all of them are away at once is rare. */
+  readonly perBucket: number;
+  /** Of one distance class, how many may be of one owner, or in one network: one person, or one rented subnet, is not the way to half of the ring. */
+  readonly perOwner: number;
+  readonly perNetwork: number;
+  /** The nearest to us are kept whoever they are: who asks us for keys near to us needs all of them (S/Kademlia's sibling list). */
+  readonly siblings: number;
+}
+
+// k = 20 and α are Kademlia's (§2.3); 16 siblings are twice the most replicas that a block has.
+export const defaultLimits: RoutingLimits = { perBucket: 20, perOwner: 2, perNetwork: 4, siblings: 16 };
+
+type Kept<C> = { readonly contact: C; readonly position: Uint8Array; failed: boolean };
+
+/**
+ * The nodes that one node of a large ring knows: all of its neighbourhood, and ever fewer of what is farther, so about
+ * `perBucket` × log2(n / `perBucket`) in a ring of n. Who has answered for long stays; a newcomer takes the place of
+ * one that failed, or none.
+ */
+export class RoutingTable<C extends Contact> {
+  readonly #self: Uint8Array;
+  readonly #limits: RoutingLimits;
+  readonly #index = new PositionIndex<Kept<C>>();
+  readonly #kept = new Map<string, Kept<C>>();
+  // Oldest first.
+  readonly #buckets = new Map<number, Kept<C>[]>();
+
+  constructor(self: Uint8Array, limits: RoutingLimits = defaultLimits) {
+    this.#self = self;
+    this.#limits = limits;
+  }
+
+  get size(): number {
+    return this.#kept.size;
+  }
+
+  has(peerId: string): boolean {
+    return this.#kept.has(peerId);
+  }
+
+  /** Takes a contact in, or its newer form; false when there is no room for it. The node itself is never a contact. */
+  offer(contact: C): boolean {
+    const { peerId, position } = contact;
+    const distance = commonBits(this.#self, position);
+    if (distance === position.length * 8) return false;
+    const bucket = this.#buckets.get(distance) ?? [];
+    const old = this.#kept.get(peerId);
+    const kept = { contact, position, failed: false };
+    if (old === undefined) bucket.push(kept);
+    else bucket[bucket.indexOf(old)] = kept;
+    this.#buckets.set(distance, bucket);
+    this.#kept.set(peerId, kept);
+    this.#index.put(kept);
+    this.#prune(bucket);
+    // A new sibling makes the farthest one an ordinary contact of its bucket.
+    const demoted = this.#nearest(this.#limits.siblings + 1)[this.#limits.siblings];
+    if (demoted !== undefined) this.#prune(this.#buckets.get(commonBits(this.#self, demoted.position)) ?? []);
+    return this.#kept.has(peerId);
+  }
+
+  /** The contact did not answer: the first to go when another wants its place. An offer of it forgives. */
+  failed(peerId: string): void {
+    const kept = this.#kept.get(peerId);
+    if (kept !== undefined) kept.failed = true;
+  }
+
+  remove(peerId: string): void {
+    const kept = this.#kept.get(peerId);
+    if (kept === undefined) return;
+    const bucket = this.#buckets.get(commonBits(this.#self, kept.position));
+    bucket?.splice(bucket.indexOf(kept), 1);
+    this.#kept.delete(peerId);
+    this.#index.remove(kept.position);
+  }
+
+  /** The `count` nearest to `key` that are known here, nearest first. */
+  closest(key: Uint8Array, count: number): C[] {
+    return this.#index.nearest(key, count, () => true).map(({ contact }) => contact);
+  }
+
+  #nearest(count: number): Kept<C>[] {
+    return this.#index.nearest(this.#self, count, () => true);
+  }
+
+  #prune(bucket: Kept<C>[]): void {
+    const { perBucket, perOwner, perNetwork } = this.#limits;
+    if (bucket.length <= Math.min(perBucket, perOwner, perNetwork)) return;
+    const siblings = new Set(this.#nearest(this.#limits.siblings));
+    for (;;) {
+      const far = bucket.filter((one) => !siblings.has(one));
+      const crowd =
+        crowdOver(far, perOwner, ({ contact }) => contact.owner) ??
+        crowdOver(far, perNetwork, ({ contact }) => contact.network) ??
+        (far.length > perBucket ? far : undefined);
+      const victim = crowd?.find(({ failed }) => failed) ?? crowd?.at(-1);
+      if (victim === undefined) return;
+      this.remove(victim.contact.peerId);
+    }
+  }
+}
+
+/** The first group of more than `most`, in the order of the bucket. */
+function crowdOver<T>(all: readonly T[], most: number, groupOf: (one: T) => string | undefined): T[] | undefined {
+  const groups = new Map<string, T[]>();
+  for (const one of all) {
+    const name = groupOf(one);
+    if (name === undefined) continue;
+    const group = groups.get(name) ?? [];
+    group.push(one);
+    if (group.length > most) return all.filter((other) => groupOf(other) === name);
+    groups.set(name, group);
+  }
+  return undefined;
+}
+
+/** How many leading bits two positions share. */
+export function commonBits(left: Uint8Array, right: Uint8Array): number {
+  for (let at = 0; at < left.length; at += 1) {
+    const difference = (left[at] ?? 0) ^ (right[at] ?? 0);
+    if (difference !== 0) return at * 8 + Math.clz32(difference) - 24;
+  }
+  return left.length * 8;
+}

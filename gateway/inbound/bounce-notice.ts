@@ -29,7 +29,7 @@ export function noticeOfReport(
     sender: recipient,
     recipients: report.recipients.map(({ address, action, status, said, remoteMta, advice }) => ({
       address,
-      action: action === 'failed' || action === 'delayed' ? action : 'delivered',
+      action: action === 'expanded' ? 'delivered' : action,
       status: status === '' ? (action === 'delayed' ? '4.0.0' : '5.0.0') : status,
       diagnostic: said === '' ? undefined : `smtp; ${said}`,
       remoteMta,

@@ -53,7 +53,8 @@ function judged(sent: Sent, hop: Hop, mail: Mail, at: number, level: Level): Del
   for (const refusal of sent.refused) outcomes.set(refusal.recipient, refusedOutcome(refusal, host, at, 'RCPT'));
   if (sent.kind === 'sent') {
     const reply = shortReply(sent.reply);
-    for (const recipient of sent.accepted) outcomes.set(recipient, { kind: 'delivered', at, host, reply });
+    const { takesDsn } = sent;
+    for (const recipient of sent.accepted) outcomes.set(recipient, { kind: 'delivered', at, host, reply, takesDsn });
     return { kind: 'answered', outcomes: complete(outcomes, mail, host, at), level };
   }
   const { trouble } = sent;

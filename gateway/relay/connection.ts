@@ -31,6 +31,8 @@ export type Sent =
       readonly reply: string;
       readonly accepted: readonly string[];
       readonly refused: readonly RecipientTrouble[];
+      /** The host has taken over what was asked about reports (RFC 3461 §5.2.1). */
+      readonly takesDsn: boolean;
     }
   | {
       readonly kind: 'failed';
@@ -48,6 +50,14 @@ export interface Mail {
   readonly bytes: Uint8Array;
   readonly ret?: string | undefined;
   readonly envid?: string | undefined;
+  /** What was asked for each recipient (RFC 3461 §4.1, §4.2); passed on where the host takes it. */
+  readonly dsn?: ReadonlyMap<string, RecipientDsn> | undefined;
+}
+
+export interface RecipientDsn {
+  readonly notify: readonly string[];
+  /** `type;address`, not encoded. */
+  readonly orcpt?: string | undefined;
 }
 
 export interface SmtpTimes {
@@ -231,7 +241,8 @@ export class SmtpClient {
       const parameters = this.#mailParameters(mail);
       await this.#envelope(mail, parameters, under);
       const reply = await this.#content(mail.bytes, under, () => onDelivered(under.accepted));
-      return { kind: 'sent', reply, accepted: under.accepted, refused: under.refused };
+      const { accepted, refused } = under;
+      return { kind: 'sent', reply, accepted, refused, takesDsn: this.#extensions.dsn };
     } catch (error) {
       const { refused, began, step } = under;
       return { kind: 'failed', trouble: troubleOf(error, step), refused, dead: this.dead, began };
@@ -269,9 +280,24 @@ export class SmtpClient {
     ].join('');
   }
 
+  /** What stands behind RCPT TO. */
+  #rcptParameters({ dsn }: Mail, to: string): string {
+    const asked = this.#extensions.dsn ? dsn?.get(to) : undefined;
+    if (asked === undefined) return '';
+    const [type = '', address = ''] = asked.orcpt?.split(/;(.*)/s) ?? [];
+    return [
+      asked.notify.length === 0 ? '' : ` NOTIFY=${asked.notify.join(',')}`,
+      // RFC 3461 §4.2: an atom, and xtext.
+      /^[\w-]{1,40}$/.test(type) && /^[\p{ASCII}]{1,400}$/u.test(address) ? ` ORCPT=${type};${xtext(address)}` : '',
+    ].join('');
+  }
+
   /** MAIL and RCPT, in one go where the host takes that (RFC 2920 §3.1). Throws unless somebody was accepted. */
   async #envelope(mail: Mail, parameters: string, under: Transaction): Promise<void> {
-    const lines = [`MAIL FROM:<${mail.from}>${parameters}`, ...mail.recipients.map((to) => `RCPT TO:<${to}>`)];
+    const lines = [
+      `MAIL FROM:<${mail.from}>${parameters}`,
+      ...mail.recipients.map((to) => `RCPT TO:<${to}>${this.#rcptParameters(mail, to)}`),
+    ];
     const answers = this.#extensions.pipelining ? this.#together(lines) : this.#oneByOne(lines);
     let last: Reply | undefined;
     let index = 0;

@@ -8,7 +8,7 @@ import { readHeaderBlock } from '../header-fields.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
 import { nextTryAt, type RetrySettings } from './backoff.ts';
 import { deliverTo } from './client.ts';
-import type { Mail } from './connection.ts';
+import type { Mail, RecipientDsn } from './connection.ts';
 import type { Ledger } from './ledger.ts';
 import { type NoticeFacts, noticeFacts } from './notice.ts';
 import type { Outcome } from './outcome.ts';
@@ -78,6 +78,7 @@ class DeliveryAttempt {
   readonly #domain: string;
   readonly #recipients: readonly string[];
   readonly #outcomes: Map<string, Outcome>;
+  readonly #asked: ReadonlyMap<string, RecipientDsn>;
   #told: readonly string[];
   #delayedAt: number | undefined;
 
@@ -88,6 +89,7 @@ class DeliveryAttempt {
     this.#body = decodeRelayBody(job.body);
     this.#domain = job.lane.slice(lanePrefix.length);
     this.#recipients = this.#body.recipients.filter((recipient) => domainOfRecipient(recipient) === this.#domain);
+    this.#asked = new Map(this.#body.dsn);
     const progress = decodeProgress(job.progress);
     this.#outcomes = new Map(progress.outcomes);
     this.#told = progress.told;
@@ -95,8 +97,8 @@ class DeliveryAttempt {
   }
 
   async run(): Promise<Attempt> {
-    const untold = this.#untold();
-    if (untold.length > 0) return this.#tell(untold);
+    const { action, untold } = this.#untold();
+    if (untold.length > 0) return this.#tell(action, untold);
     this.#askLedger();
     const open = this.#open();
     if (open.length > 0) await this.#deliver(open);
@@ -109,12 +111,20 @@ class DeliveryAttempt {
     return this.#recipients.filter((recipient) => (this.#outcomes.get(recipient)?.kind ?? 'later') === 'later');
   }
 
-  #untold(): string[] {
+  /** Whose end is to be told next, those who failed first. */
+  #untold(): { readonly action: 'failed' | 'relayed'; readonly untold: readonly string[] } {
     // RFC 5321 §6.1: nobody is told of mail from the null sender.
-    if (this.#body.envelopeFrom === '') return [];
-    return this.#recipients.filter(
-      (recipient) => this.#outcomes.get(recipient)?.kind === 'never' && !this.#told.includes(recipient),
+    const open = this.#body.envelopeFrom === '' ? [] : this.#recipients.filter((one) => !this.#told.includes(one));
+    const failed = open.filter(
+      (recipient) => this.#outcomes.get(recipient)?.kind === 'never' && wants(this.#asked.get(recipient), 'FAILURE'),
     );
+    if (failed.length > 0) return { action: 'failed', untold: failed };
+    // RFC 3461 §5.2.2: what a host took that does not report is reported by us as relayed.
+    const relayed = open.filter((recipient) => {
+      const outcome = this.#outcomes.get(recipient);
+      return outcome?.kind === 'delivered' && !outcome.takesDsn && wants(this.#asked.get(recipient), 'SUCCESS');
+    });
+    return { action: 'relayed', untold: relayed };
   }
 
   /** What a host took before the process died. */
@@ -122,7 +132,13 @@ class DeliveryAttempt {
     for (const recipient of this.#open()) {
       if (!this.#parts.ledger.has(this.#job.id, recipient)) continue;
       const reply = 'accepted in an attempt that did not end';
-      this.#outcomes.set(recipient, { kind: 'delivered', at: this.#parts.now(), host: 'unknown', reply });
+      this.#outcomes.set(recipient, {
+        kind: 'delivered',
+        at: this.#parts.now(),
+        host: 'unknown',
+        reply,
+        takesDsn: false,
+      });
     }
   }
 
@@ -142,7 +158,7 @@ class DeliveryAttempt {
     }
     const { envelopeFrom, arrivedAt, ret, envid } = this.#body;
     const from = this.#parts.returnPaths.sign(envelopeFrom, arrivedAt);
-    const mail: Mail = { from, recipients: open, bytes, ret, envid };
+    const mail: Mail = { from, recipients: open, bytes, ret, envid, dsn: this.#asked };
     const useless: string[] = [];
     for (const hop of found.hops) {
       this.#signal.throwIfAborted();
@@ -210,7 +226,7 @@ class DeliveryAttempt {
     const { now, random, retry } = this.#parts;
     const why = this.#summary();
     this.#traceOutcomes(why);
-    if (this.#untold().length > 0) return { kind: 'later', at: now(), why, progress: this.#progress() };
+    if (this.#untold().untold.length > 0) return { kind: 'later', at: now(), why, progress: this.#progress() };
     const open = this.#open();
     if (open.length === 0) return { kind: 'done', why };
     await this.#tellDelay(open);
@@ -219,19 +235,21 @@ class DeliveryAttempt {
   }
 
   /** The attempt that tells the sender, and nothing else. */
-  async #tell(untold: readonly string[]): Promise<Attempt> {
+  async #tell(action: 'failed' | 'relayed', untold: readonly string[]): Promise<Attempt> {
     const { now, random, retry } = this.#parts;
-    const told = await this.#notify('failed', untold);
+    const told = await this.#notify(action, untold);
     if (told.kind === 'never' || (told.kind === 'later' && now() > this.#giveUpAt + retry.giveUpMs)) {
-      return { kind: 'never', why: `the sender could not be told of the failure: ${told.reason}` };
+      return { kind: 'never', why: `the sender could not be told (${action}): ${told.reason}` };
     }
     if (told.kind === 'later') {
       const at = nextTryAt(retry, this.#job.attemptCount, now(), random);
       return { kind: 'later', at, why: `the sender could not be told: ${told.reason}` };
     }
     this.#told = [...this.#told, ...untold];
-    const why = told.kind === 'sent' ? 'the sender was told of the failure' : 'the sender is gone and was not told';
-    this.#parts.trace(this.#body.trace, { what: 'notice', action: 'failed', recipients: untold, result: told.kind });
+    const what = action === 'failed' ? 'the failure' : 'the delivery, as he asked';
+    const why = told.kind === 'sent' ? `the sender was told of ${what}` : 'the sender is gone and was not told';
+    this.#parts.trace(this.#body.trace, { what: 'notice', action, recipients: untold, result: told.kind });
+    if (this.#untold().untold.length > 0) return { kind: 'later', at: now(), why, progress: this.#progress() };
     if (this.#open().length === 0) return { kind: 'done', why };
     const at = nextTryAt(retry, this.#job.attemptCount, now(), random);
     return { kind: 'later', at, why, progress: this.#progress() };
@@ -243,14 +261,16 @@ class DeliveryAttempt {
     const due = now() - this.#body.arrivedAt >= delayedAfterMs && retry.giveUpMs > delayedAfterMs;
     if (!due || this.#delayedAt !== undefined || this.#body.envelopeFrom === '') return;
     this.#delayedAt = now();
-    const told = await this.#notify('delayed', open);
-    this.#parts.trace(this.#body.trace, { what: 'notice', action: 'delayed', recipients: open, result: told.kind });
+    const wanting = open.filter((recipient) => wants(this.#asked.get(recipient), 'DELAY'));
+    if (wanting.length === 0) return;
+    const told = await this.#notify('delayed', wanting);
+    this.#parts.trace(this.#body.trace, { what: 'notice', action: 'delayed', recipients: wanting, result: told.kind });
   }
 
-  async #notify(action: 'failed' | 'delayed', recipients: readonly string[]): Promise<Told> {
+  async #notify(action: 'failed' | 'delayed' | 'relayed', recipients: readonly string[]): Promise<Told> {
     const concerned = recipients.flatMap((address) => {
       const outcome = this.#outcomes.get(address);
-      return outcome === undefined ? [] : [{ address, outcome }];
+      return outcome === undefined ? [] : [{ address, outcome, orcpt: this.#asked.get(address)?.orcpt }];
     });
     const { envelopeFrom, envid, arrivedAt, trace, identity } = this.#body;
     const facts = noticeFacts({
@@ -302,6 +322,12 @@ class DeliveryAttempt {
       trace(id, { what: 'delivery', recipient, result: kind, host, reply });
     }
   }
+}
+
+/** RFC 3461 §4.1: where nothing was asked, failures are told, and delays. */
+function wants(asked: RecipientDsn | undefined, what: 'FAILURE' | 'DELAY' | 'SUCCESS'): boolean {
+  if (asked === undefined || asked.notify.length === 0) return what !== 'SUCCESS';
+  return asked.notify.includes(what);
 }
 
 function messageOf(error: unknown): string {

@@ -181,6 +181,7 @@ export class Intake {
       recipients: [...recipients],
       ...(ret === undefined ? {} : { ret }),
       ...(envid === undefined ? {} : { envid }),
+      ...askedReports(request.envelope),
       arrivedAt: this.#parts.now(),
     };
     const inline = encodeRelayBody({ ...body, message: { kind: 'inline', bytes } });
@@ -188,6 +189,18 @@ export class Intake {
     const salt = createHash('sha256').update(`relay ${request.id}`).digest();
     return encodeRelayBody({ ...body, message: { kind: 'ring', ref: await this.#parts.store(bytes, salt) } });
   }
+}
+
+/** Where an address was named twice, the first counts. */
+function askedReports({ to, dsn }: RelayRequest['envelope']): Pick<RelayBody, 'dsn'> {
+  const asked = new Map<string, { notify: string[]; orcpt?: string }>();
+  for (const [place, options] of (dsn ?? []).entries()) {
+    const recipient = canonicalRecipient(to[place] ?? '');
+    if (options === null || recipient === undefined || asked.has(recipient)) continue;
+    const { notify, orcpt } = options;
+    asked.set(recipient, { notify: [...notify], ...(orcpt === undefined ? {} : { orcpt }) });
+  }
+  return asked.size === 0 ? {} : { dsn: [...asked] };
 }
 
 function markOf(request: RelayRequest): string {

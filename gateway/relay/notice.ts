@@ -7,7 +7,9 @@ export interface NoticeFacts {
   readonly sender: string;
   readonly recipients: readonly {
     readonly address: string;
-    readonly action: 'failed' | 'delayed' | 'delivered';
+    readonly action: 'failed' | 'delayed' | 'delivered' | 'relayed';
+    /** RFC 3461 §4.2: `type;address` as the sender gave it. */
+    readonly orcpt?: string | undefined;
     readonly status: string;
     readonly diagnostic?: string | undefined;
     readonly remoteMta?: string | undefined;
@@ -23,10 +25,14 @@ export interface NoticeFacts {
 }
 
 export interface NoticeMatter {
-  readonly action: 'failed' | 'delayed';
+  readonly action: 'failed' | 'delayed' | 'relayed';
   readonly hostname: string;
   readonly sender: string;
-  readonly recipients: readonly { readonly address: string; readonly outcome: Outcome }[];
+  readonly recipients: readonly {
+    readonly address: string;
+    readonly outcome: Outcome;
+    readonly orcpt?: string | undefined;
+  }[];
   readonly originalHeader: Uint8Array;
   readonly envid?: string | undefined;
   readonly arrivedAt: number;
@@ -41,8 +47,9 @@ export function noticeFacts(matter: NoticeMatter): NoticeFacts {
   return {
     reportingMta: matter.hostname,
     sender: matter.sender,
-    recipients: matter.recipients.map(({ address, outcome }) => ({
+    recipients: matter.recipients.map(({ address, outcome, orcpt }) => ({
       address,
+      orcpt,
       action: matter.action,
       status: outcome.kind === 'delivered' ? '2.0.0' : outcome.status,
       // RFC 3464 §2.3.6: only what a remote host said is of type smtp.
@@ -61,6 +68,8 @@ export function noticeFacts(matter: NoticeMatter): NoticeFacts {
 function sentence(matter: NoticeMatter, outcome: Outcome): string {
   const said = outcome.host === undefined ? outcome.reply : `${outcome.host} said: ${outcome.reply}`;
   if (matter.action === 'failed') return `Your message was not delivered, and will not be tried again. ${said}`;
+  if (matter.action === 'relayed')
+    return `It was handed over to ${outcome.host ?? 'its mail host'}, which does not say what becomes of it there.`;
   const until = new Date(matter.giveUpAt).toUTCString();
   return `Your message has not been delivered yet. You need not do anything: it will be tried until ${until}. ${said}`;
 }

@@ -1,7 +1,14 @@
 /** What became of one recipient, and how replies of mail servers are read (RFC 5321 §4.2, RFC 3463). Pure. */
 
 export type Outcome =
-  | { readonly kind: 'delivered'; readonly at: number; readonly host: string; readonly reply: string }
+  | {
+      readonly kind: 'delivered';
+      readonly at: number;
+      readonly host: string;
+      readonly reply: string;
+      /** The host reports what was asked for (RFC 3461 §5.2.1); else nobody will but us. */
+      readonly takesDsn: boolean;
+    }
   | {
       readonly kind: 'later';
       readonly at: number;

@@ -15,6 +15,11 @@ const bodyShape = z.strictObject({
   recipients: z.array(z.string()).max(1000),
   ret: z.string().optional(),
   envid: z.string().optional(),
+  /** RFC 3461 §4.1 and §4.2, of those recipients for whom anything was asked. */
+  dsn: z
+    .array(z.tuple([z.string(), z.strictObject({ notify: z.array(z.string()).max(4), orcpt: z.string().optional() })]))
+    .max(1000)
+    .optional(),
   arrivedAt: z.number(),
   /** The signed bytes as they go on the wire, or where the ring keeps them. */
   message: z.union([
@@ -36,14 +41,14 @@ export function decodeRelayBody(encoded: Uint8Array): RelayBody {
 
 const base = { at: z.number(), reply: z.string() };
 const outcomeShape = z.discriminatedUnion('kind', [
-  z.strictObject({ ...base, kind: z.literal('delivered'), host: z.string() }),
+  z.strictObject({ ...base, kind: z.literal('delivered'), host: z.string(), takesDsn: z.boolean() }),
   z.strictObject({ ...base, kind: z.literal('later'), host: z.string().optional(), status: z.string() }),
   z.strictObject({ ...base, kind: z.literal('never'), host: z.string().optional(), status: z.string() }),
 ]);
 
 const progressShape = z.strictObject({
   outcomes: z.array(z.tuple([z.string(), outcomeShape])),
-  /** Recipients whose failure the sender has been told. */
+  /** Recipients of whose end the sender has been told: of a failure, or where he asked for it, of success. */
   told: z.array(z.string()),
   /** When the sender was told that it takes longer; once. */
   delayedAt: z.number().optional(),

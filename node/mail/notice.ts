@@ -3,7 +3,9 @@ import { ascii, fieldOf, headerBlock, lineEnd, readable } from './notice-header.
 
 export interface NoticeRecipient {
   readonly address: string;
-  readonly action: 'failed' | 'delayed' | 'delivered';
+  readonly action: 'failed' | 'delayed' | 'delivered' | 'relayed';
+  /** RFC 3461 §4.2: `type;address` as the sender gave it. */
+  readonly orcpt?: string | undefined;
   /** RFC 3463, such as `5.1.1`. */
   readonly status: string;
   /** RFC 3464 §2.3.6, such as `smtp; 550 5.1.1 no such user`. */
@@ -56,12 +58,14 @@ const titles = {
   failed: 'Your message could not be delivered',
   delayed: 'Your message is delayed',
   delivered: 'Your message was delivered',
+  relayed: 'Your message was handed on',
 } as const;
 
 /** One action for the title: what failed matters most. */
 function gravest(recipients: readonly NoticeRecipient[]): NoticeRecipient['action'] {
   return (
-    (['failed', 'delayed'] as const).find((action) => recipients.some((one) => one.action === action)) ?? 'delivered'
+    (['failed', 'delayed', 'relayed'] as const).find((action) => recipients.some((one) => one.action === action)) ??
+    'delivered'
   );
 }
 
@@ -69,6 +73,7 @@ const outlook = {
   failed: 'It will not be tried again.',
   delayed: 'It is tried again by itself; you need not send it again.',
   delivered: 'You need not do anything.',
+  relayed: 'You need not do anything.',
 } as const;
 
 function personText(facts: NoticeFacts, header: Buffer): string {
@@ -97,8 +102,10 @@ function statusBlocks(facts: NoticeFacts): string {
     `Arrival-Date: ${date(facts.arrivedAt)}`,
     `X-ePOST-Trace: ${ascii(facts.traceId, 64)}`,
   ];
-  const perRecipient = facts.recipients.map(({ address, action, status, diagnostic, remoteMta }) => [
+  const perRecipient = facts.recipients.map(({ address, action, status, diagnostic, remoteMta, orcpt }) => [
     '',
+    // RFC 3464 §2.3.1.
+    ...(orcpt === undefined ? [] : [`Original-Recipient: ${ascii(orcpt, 500)}`]),
     `Final-Recipient: ${typedAddress(address)}`,
     `Action: ${action}`,
     // RFC 3463 §2.

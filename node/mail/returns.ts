@@ -45,10 +45,10 @@ async function settle({ book, deliver, reportingMta, trace, now }: ReturnsOption
   // Another user's, or told already.
   if (note === undefined) return;
   // RFC 3464 §2: never a notice about a message with the null reverse-path.
-  if (receipt.verdict !== 'accepted' && note.sender !== '') {
+  const told = note.sender === '' ? [] : endsToTell(receipt, note);
+  if (told.length > 0) {
     const { sender, envid, header, at, traceId } = note;
-    const recipients = note.recipients.map((address) => failed(address, receipt, note));
-    const facts = { reportingMta, sender, recipients, originalHeader: header, envid, arrivedAt: at, traceId };
+    const facts = { reportingMta, sender, recipients: told, originalHeader: header, envid, arrivedAt: at, traceId };
     // By the receipt's time, so that a notice made twice is the same octets.
     await deliver(buildNotice({ ...facts, now: receipt.at || now() }), sha256(Buffer.concat([noticeTag, receipt.id])));
   }
@@ -57,11 +57,32 @@ async function settle({ book, deliver, reportingMta, trace, now }: ReturnsOption
   trace?.(note.traceId, { what: 'receipt', recipient: note.to, verdict, ...(rule === undefined ? {} : { rule }) });
 }
 
+/** What the sender wants to know of it (RFC 3461 §4.1): failures, where he asked nothing; success only where he asked for that. */
+function endsToTell(receipt: Receipt, note: SentNote): readonly NoticeRecipient[] {
+  return note.recipients.flatMap((address, place) => {
+    const { notify = [], orcpt } = note.dsn?.[place] ?? {};
+    if (receipt.verdict !== 'accepted') {
+      const wanted = notify.length === 0 || notify.includes('FAILURE');
+      return wanted ? [{ ...failed(address, receipt, note), orcpt }] : [];
+    }
+    // What the gateway takes onward ends there, and is told from there.
+    if (note.via === 'gateway' || !notify.includes('SUCCESS')) return [];
+    return [
+      {
+        address,
+        orcpt,
+        action: 'delivered' as const,
+        status: '2.0.0',
+        text: 'It is in the mailbox; the receipt is signed.',
+      },
+    ];
+  });
+}
+
 const noticeTag = Buffer.from('epost/notice\0');
 
 function failed(address: string, { verdict, rule }: Receipt, note: SentNote): NoticeRecipient {
-  const inRing = note.recipients.length === 1 && note.to === address.toLowerCase();
-  const who = inRing ? 'The recipient' : `${note.to}, which takes your mail onward,`;
+  const who = note.via === 'ring' ? 'The recipient' : `${note.to}, which takes your mail onward,`;
   if (verdict === 'refused')
     return {
       address,

@@ -216,7 +216,18 @@ async function run(options: SubmitOptions, errand: Errand, hash: Uint8Array): Pr
 
 function noteOf({ envelope, bytes, now, traceId }: SubmitOptions, errand: Errand): SentNote {
   const recipients = errand.for.map((place) => envelope.to[place] ?? '');
-  return { to: errand.to, sender: envelope.from, recipients, envid: envelope.envid, header: bytes, at: now(), traceId };
+  const asked = recipients.map((address) => envelope.dsn?.get(address) ?? null);
+  return {
+    to: errand.to,
+    via: errand.via,
+    sender: envelope.from,
+    recipients,
+    envid: envelope.envid,
+    dsn: asked.some((options) => options !== null) ? asked : undefined,
+    header: bytes,
+    at: now(),
+    traceId,
+  };
 }
 
 function hex(bytes: Uint8Array): string {

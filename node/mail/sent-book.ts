@@ -6,15 +6,19 @@ import { z } from 'zod';
 import type { Address } from '../../policy/address.ts';
 import { assertSound } from '../store/environment.ts';
 import { StoreFault } from '../store/fault.ts';
+import type { RecipientOptions } from './letter.ts';
 
 /** What has to be known of a notification on its way to tell its sender how it ended. */
 export interface SentNote {
   /** Whom the notification is for: a recipient in the ring, or the gateway. */
   readonly to: Address;
+  readonly via: 'ring' | 'gateway';
   /** Envelope of the message, as far as this notification carries it. */
   readonly sender: string;
   readonly recipients: readonly string[];
   readonly envid?: string | undefined;
+  /** RFC 3461 §4.1 and §4.2, by place in `recipients`; absent where nothing was asked. */
+  readonly dsn?: readonly (RecipientOptions | null)[] | undefined;
   /** Beginning of the message; a notice shows its header. */
   readonly header: Uint8Array;
   readonly at: number;
@@ -23,9 +27,11 @@ export interface SentNote {
 
 const shape = z.strictObject({
   to: z.string().transform((address) => address as Address),
+  via: z.enum(['ring', 'gateway']),
   sender: z.string(),
   recipients: z.array(z.string()),
   envid: z.string().optional(),
+  dsn: z.array(z.strictObject({ notify: z.array(z.string()), orcpt: z.string().optional() }).nullable()).optional(),
   header: z.instanceof(Uint8Array),
   at: z.int(),
   traceId: z.string(),
@@ -68,9 +74,9 @@ export class SentBook {
 
   /** On disk when it resolves. */
   async note(id: Uint8Array, note: SentNote): Promise<void> {
-    const { envid, ...rest } = note;
+    const { envid, dsn, ...rest } = note;
     const header = note.header.slice(0, maxHeaderOctets);
-    await this.#db.put(id, encode({ ...rest, ...(envid === undefined ? {} : { envid }), header }));
+    await this.#db.put(id, encode({ ...rest, ...(envid === undefined ? {} : { envid }), ...asked(dsn), header }));
   }
 
   find(id: Uint8Array): SentNote | undefined {
@@ -95,6 +101,14 @@ export class SentBook {
 }
 
 /** A note that cannot be read is as if it were not there: a notice is lost, nothing else. */
+/** DAG-CBOR has no undefined. */
+function asked(dsn: SentNote['dsn']): object {
+  if (dsn === undefined) return {};
+  return {
+    dsn: dsn.map((one) => (one?.orcpt === undefined ? one && { notify: one.notify } : { ...one })),
+  };
+}
+
 function read(bytes: Uint8Array): SentNote | undefined {
   try {
     return shape.parse(decode(Uint8Array.from(bytes)));

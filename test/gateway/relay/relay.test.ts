@@ -140,7 +140,14 @@ afterEach(async () => {
 });
 
 let requests = 0;
-function request(to: string[], fields: { bytes?: Uint8Array; from?: string; id?: string } = {}): RelayRequest {
+interface Fields {
+  readonly bytes?: Uint8Array;
+  readonly from?: string;
+  readonly id?: string;
+  readonly dsn?: RelayRequest['envelope']['dsn'];
+}
+
+function request(to: string[], fields: Fields = {}): RelayRequest {
   requests += 1;
   const bytes = fields.bytes ?? message;
   const id = fields.id ?? createHash('sha256').update(`request ${requests}`).digest('hex');
@@ -148,7 +155,7 @@ function request(to: string[], fields: { bytes?: Uint8Array; from?: string; id?:
   return {
     id,
     from: from as unknown as RelayRequest['from'],
-    envelope: { from: fields.from ?? 'alice@example.org', to },
+    envelope: { from: fields.from ?? 'alice@example.org', to, dsn: fields.dsn },
     message: {} as RelayRequest['message'],
     trace: `trace-${requests}`,
     at: Date.now(),
@@ -158,8 +165,8 @@ function request(to: string[], fields: { bytes?: Uint8Array; from?: string; id?:
 
 const jobOf = async (one: RelayRequest, domain = 'dest.example') => queue.get(`relay ${one.id} ${domain}`);
 
-async function accepted(to: string[], domain = 'dest.example') {
-  const one = request(to);
+async function accepted(to: string[], domain = 'dest.example', fields: Fields = {}) {
+  const one = request(to, fields);
   expect(await ask(one)).toEqual({ verdict: 'accepted' });
   return { one, done: () => until('the job is done', async () => (await jobOf(one, domain))?.state === 'done') };
 }
@@ -428,6 +435,53 @@ describe('delivery', () => {
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
     });
+  });
+});
+
+describe('reports that the sender asked for, or asked not to get (RFC 3461)', () => {
+  const to = ['a@dest.example', 'b@dest.example'];
+  const both = (notify: readonly string[], orcpt?: string): Fields => ({ dsn: to.map(() => ({ notify, orcpt })) });
+  const told = () =>
+    notices.flatMap(({ recipients }) => recipients.map(({ address, action }) => `${address} ${action}`));
+
+  test('are passed on to a host that takes them over, each with its recipient', async () => {
+    sink.script.ehlo = ['PIPELINING', 'DSN'];
+    const dsn = [{ notify: ['SUCCESS', 'DELAY'], orcpt: 'rfc822;Old=Name+x@example.net' }, null];
+    await (await accepted(to, 'dest.example', { dsn })).done();
+    expect(sink.commands.filter((line) => line.startsWith('RCPT'))).toEqual([
+      'RCPT TO:<a@dest.example> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;Old+3DName+2Bx@example.net',
+      'RCPT TO:<b@dest.example>',
+    ]);
+    expect(notices).toEqual([]);
+  });
+
+  test('of success come from us where the host does not know reports, once, and no parameter goes to it', async () => {
+    const { one, done } = await accepted(to, 'dest.example', both(['SUCCESS'], 'rfc822;first@example.net'));
+    await done();
+    expect(sink.commands.filter((line) => line.startsWith('RCPT')).join(' ')).not.toMatch(/NOTIFY|ORCPT/);
+    expect(told()).toEqual(['a@dest.example relayed', 'b@dest.example relayed']);
+    expect(notices[0]?.recipients[0]).toMatchObject({ status: '2.0.0', orcpt: 'rfc822;first@example.net' });
+    expect((await jobOf(one))?.attempts.at(-1)?.why).toContain('as he asked');
+  });
+
+  const rows: readonly [why: string, notify: readonly string[], told: readonly string[]][] = [
+    ['asked nothing: told', [], ['a@dest.example failed', 'b@dest.example failed']],
+    ['asked for failures: told', ['FAILURE', 'DELAY'], ['a@dest.example failed', 'b@dest.example failed']],
+    ['asked for nothing at all: not told', ['NEVER'], []],
+    ['asked for success alone: not told', ['SUCCESS'], []],
+  ];
+  test.each(rows)('of failure: %s', async (_why, notify, expected) => {
+    sink.script.rcpt = () => '550 5.1.1 no';
+    await (await accepted(to, 'dest.example', both(notify))).done();
+    expect(told()).toEqual(expected);
+  });
+
+  test('of one who failed and one who did not are two reports', async () => {
+    sink.script.rcpt = (address) => (address === 'a@dest.example' ? '550 5.1.1 no' : undefined);
+    await (await accepted(to, 'dest.example', both(['SUCCESS', 'FAILURE']))).done();
+    expect(told()).toEqual(['a@dest.example failed', 'b@dest.example relayed']);
+    expect(notices).toHaveLength(2);
+    expect(sink.received).toHaveLength(1);
   });
 });
 

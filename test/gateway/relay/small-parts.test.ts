@@ -128,7 +128,7 @@ describe('a message before it goes out', () => {
 describe('what a job remembers', () => {
   test('comes back as it was', () => {
     const outcomes = new Map<string, Outcome>([
-      ['a@x', { kind: 'delivered', at: 1, host: 'h', reply: '250 ok' }],
+      ['a@x', { kind: 'delivered', at: 1, host: 'h', reply: '250 ok', takesDsn: true }],
       ['b@x', { kind: 'never', at: 2, status: '5.4.4', reply: 'no way' }],
       ['c@x', { kind: 'later', at: 3, host: 'h', status: '4.2.1', reply: '450 busy' }],
     ]);

@@ -16,6 +16,7 @@ const id = Buffer.alloc(32, 5);
 const bob = 'bob@example.org' as Address;
 const note: SentNote = {
   to: bob,
+  via: 'ring',
   sender: 'alice@example.org',
   recipients: ['bob@example.org'],
   header: octets('Subject: hello', 'Message-ID: <m@example.org>', '', 'body'),
@@ -76,6 +77,51 @@ async function inbox(): Promise<readonly Uint8Array[]> {
   const messages = (folder?.entries() ?? []).map(async ({ uid }) => folder?.bytes(uid) ?? new Uint8Array());
   return Promise.all(messages);
 }
+
+describe('what the sender asked to be told (RFC 3461)', () => {
+  const rows: readonly [
+    why: string,
+    notify: readonly string[] | undefined,
+    given: Receipt,
+    action: string | undefined,
+  ][] = [
+    ['nothing, and it was refused', undefined, receipt('refused', 'r'), 'failed'],
+    ['never, and it was refused', ['NEVER'], receipt('refused', 'r'), undefined],
+    ['success alone, and it was refused', ['SUCCESS'], receipt('refused', 'r'), undefined],
+    ['failure, and it expired', ['FAILURE'], receipt('undeliverable'), 'failed'],
+    ['success, and it is in the mailbox', ['SUCCESS', 'FAILURE'], receipt('accepted'), 'delivered'],
+    ['failure, and it is in the mailbox', ['FAILURE'], receipt('accepted'), undefined],
+  ];
+  it.each(rows)('%s', async (_why, notify, given, action) => {
+    const dsn = notify === undefined ? undefined : [{ notify, orcpt: 'rfc822;old@example.net' }];
+    await book.note(id, { ...note, dsn });
+    const receipts = new Receipts();
+    const stop = await follow(receipts);
+    receipts.give(given);
+    await stop();
+    const texts = (await inbox()).map((bytes) => Buffer.from(bytes).toString());
+    expect(texts.map((text) => /^Action: (.*)\r$/m.exec(text)?.[1])).toEqual(action === undefined ? [] : [action]);
+    if (action !== undefined && notify !== undefined)
+      expect(texts[0]).toMatch(/^Original-Recipient: rfc822;old@example\.net\r$/m);
+    expect(book.find(id)).toBeUndefined();
+  });
+
+  it('of what the gateway takes onward is told from there', async () => {
+    const dsn = [{ notify: ['SUCCESS'] }];
+    await book.note(id, {
+      ...note,
+      to: 'gateway@example.org' as Address,
+      via: 'gateway',
+      recipients: ['x@example.net'],
+      dsn,
+    });
+    const receipts = new Receipts();
+    const stop = await follow(receipts);
+    receipts.give(receipt('accepted'));
+    await stop();
+    expect(await inbox()).toEqual([]);
+  });
+});
 
 describe('how a message ended', () => {
   it.each([

@@ -1,16 +1,19 @@
-import { type Job, type JobFilter, jobStates, type Queue } from '../../queue/queue.ts';
+import { type Job, jobStates, type Queue } from '../../queue/queue.ts';
 import { gatewaySection } from '../config/gateway-section.ts';
 import { loadConfig } from '../config/load.ts';
+import { InputFault } from '../config/problem.ts';
 import { layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
 import { stderrLog } from '../process/log.ts';
 import { openQueue } from '../process/open-queue.ts';
 import { type Command, exitCodes, type Given, type Option } from './line.ts';
-import { homeOf, homeOption, jsonOption, numberBetween } from './options.ts';
+import { homeOf, homeOption, jsonOption } from './options.ts';
+import { maxSelected, reasonOf, selectionOptions, selectJobs, selects } from './queue-selection.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
 
 const common: Readonly<Record<string, Option>> = { home: homeOption, json: jsonOption };
 const defaultLimit = 100;
+const headings = ['ID', 'STATE', 'LANE', 'SENDER', 'RECIPIENTS', 'NEXT', 'TRIES', 'LAST'];
 const idWord = { name: 'ID', help: 'the id of a job, or a trace id (the jobs of that message)' };
 
 async function withQueue(given: Given, use: (queue: Queue) => Promise<number>): Promise<number> {
@@ -37,37 +40,16 @@ export const queueList: Command = {
   positionals: [],
   options: {
     ...common,
-    state: {
-      value: 'STATE',
-      help: `only ${jobStates.join(', ')} (default: all but done)`,
-      check: (text) => ((jobStates as readonly string[]).includes(text) ? undefined : jobStates.join(', ')),
-    },
-    lane: { value: 'LANE', help: 'only this lane: `in`, or `out:` and a domain' },
-    sender: { value: 'ADDRESS', help: 'only from this envelope sender' },
-    recipient: { value: 'ADDRESS', help: 'only with this envelope recipient' },
-    limit: { value: 'N', help: `at most this many (default: ${defaultLimit})`, check: numberBetween(1, 10_000) },
+    ...selectionOptions,
   },
   run: (given) =>
     withQueue(given, async (queue) => {
-      const { state, lane, sender, recipient, limit } = given.values;
-      const about = {
-        ...(sender === undefined ? {} : { sender }),
-        ...(recipient === undefined ? {} : { recipients: recipient }),
-      };
-      const filter: Omit<JobFilter, 'state'> = {
-        limit: Number(limit ?? defaultLimit),
-        about,
-        ...(lane === undefined ? {} : { lane }),
-      };
-      const states =
-        state === undefined ? jobStates.filter((one) => one !== 'done') : jobStates.filter((one) => one === state);
-      const jobs = (await Promise.all(states.map((one) => queue.list({ ...filter, state: one }))))
-        .flat()
-        .slice(0, filter.limit);
+      const limit = Number(given.values['limit'] ?? defaultLimit);
+      const jobs = await selectJobs(queue, given.values, Date.now(), limit);
       const counts = await queue.counts();
       if (given.switches.has('json')) printJson({ counts, jobs: jobs.map(jobJson) });
       else {
-        print(tableText(['ID', 'STATE', 'LANE', 'SENDER', 'RECIPIENTS', 'NEXT', 'TRIES', 'LAST'], jobs.map(jobRow)));
+        print(tableText(headings, jobs.map(jobRow)));
         print(jobStates.map((one) => `${counts[one]} ${one}`).join(', '));
       }
       return exitCodes.done;
@@ -106,23 +88,64 @@ const steerings: Readonly<Record<Steering, { readonly summary: string; readonly 
 export const queueSteer: readonly Command[] = (Object.keys(steerings) as Steering[]).map((verb) => ({
   name: `queue ${verb}`,
   summary: steerings[verb].summary,
-  positionals: [idWord],
-  options: common,
+  details:
+    'With an ID: that message. Without: all jobs that the options mean, which are only counted and shown until --yes is given.',
+  positionals: [{ ...idWord, optional: true }],
+  options: { ...common, ...selectionOptions, yes: { help: 'without an ID: do it' } },
   run: (given) =>
     withQueue(given, async (queue) => {
-      const jobs = await find(queue, given.positionals[0] ?? '');
+      const [id] = given.positionals;
+      if ((id === undefined) !== selects(given.values)) throw neitherOrBoth(id);
+      if (id === undefined) return steerMany(queue, verb, given);
+      const jobs = await find(queue, id);
       if (jobs.length === 0) return nothingFound(given);
-      const results = await Promise.all(
-        jobs.map(async ({ id }) => ({
-          id,
-          done: await (verb === 'hold' ? queue.hold(id, 'held by the postmaster') : queue[verb](id)),
-        })),
-      );
+      const results = await steer(queue, verb, jobs);
       if (given.switches.has('json')) printJson(results);
-      else for (const { id, done } of results) print(`${id}: ${done ? steerings[verb].done : steerings[verb].not}`);
+      else for (const one of results) print(`${one.id}: ${one.done ? steerings[verb].done : steerings[verb].not}`);
       return results.some(({ done }) => done) ? exitCodes.done : exitCodes.failed;
     }),
 }));
+
+function neitherOrBoth(id: string | undefined): InputFault {
+  const found = id === undefined ? 'neither an ID nor what jobs are meant' : 'an ID and options that choose jobs';
+  const suggestion = 'give an ID, or options such as --sender or --reason';
+  return new InputFault([{ file: 'command line', path: '', found, expected: 'one of the two', suggestion }]);
+}
+
+/** One commit each is shared by those under way together. */
+const steeredAtOnce = 64;
+
+async function steer(queue: Queue, verb: Steering, jobs: readonly Job[]): Promise<{ id: string; done: boolean }[]> {
+  const results: { id: string; done: boolean }[] = [];
+  for (let from = 0; from < jobs.length; from += steeredAtOnce) {
+    const some = jobs.slice(from, from + steeredAtOnce).map(async ({ id }) => ({
+      id,
+      done: await (verb === 'hold' ? queue.hold(id, 'held by the postmaster') : queue[verb](id)),
+    }));
+    results.push(...(await Promise.all(some)));
+  }
+  return results;
+}
+
+async function steerMany(queue: Queue, verb: Steering, given: Given): Promise<number> {
+  const limit = Number(given.values['limit'] ?? maxSelected);
+  const jobs = await selectJobs(queue, given.values, Date.now(), limit);
+  const asJson = given.switches.has('json');
+  if (!given.switches.has('yes')) {
+    if (asJson) printJson({ wouldSteer: jobs.length, jobs: jobs.map(jobJson) });
+    else {
+      print(tableText(headings, jobs.slice(0, defaultLimit).map(jobRow)));
+      print(`${jobs.length} jobs are meant; nothing was done. With --yes: ${verb}`);
+    }
+    return exitCodes.done;
+  }
+  const results = await steer(queue, verb, jobs);
+  const done = results.filter((one) => one.done).length;
+  if (asJson) printJson(results);
+  else
+    print(`${done} ${steerings[verb].done}${done === results.length ? '' : `, ${results.length - done} had moved on`}`);
+  return exitCodes.done;
+}
 
 async function find(queue: Queue, id: string): Promise<Job[]> {
   const job = await queue.get(id);
@@ -142,7 +165,6 @@ function jobJson({ body: _body, progress: _progress, ...job }: Job): object {
 }
 
 function jobRow(job: Job): string[] {
-  const last = job.attempts.at(-1);
   const recipients = job.about['recipients'];
   return [
     // The job's own id is long and has spaces; all commands take this one too.
@@ -153,7 +175,7 @@ function jobRow(job: Job): string[] {
     printable(Array.isArray(recipients) ? recipients.join(' ') : String(recipients ?? '')).slice(0, 60),
     job.state === 'due' ? new Date(job.dueAt).toISOString().slice(0, 19) : '-',
     String(job.attemptCount),
-    printable(job.holdReason ?? last?.why ?? '').slice(0, 80),
+    printable(reasonOf(job)).slice(0, 80),
   ];
 }
 

@@ -108,7 +108,28 @@ test('a rule that only counted is made to act, and what would break an expectati
   expect(await readFile(file, 'utf8')).toBe(readyMade.find(({ name }) => name === 'observe')?.text);
 });
 
+test('what a rule holds is counted, then released in bulk', async () => {
+  await writeFile(file, 'version: 1\nrules:\n  - {id: look-first, when: true, do: hold}\ndefault: accept\n');
+  epost.reload();
+  const held = async (): Promise<{ wouldSteer: number }> =>
+    JSON.parse(await epostDoes('queue', 'release', '--reason', 'rule look-first', '--json')) as { wouldSteer: number };
+  await until('the rule holds', async () => {
+    await stranger();
+    return (await held()).wouldSteer > 0 ? true : undefined;
+  });
+  const ids = [newMessageId(), newMessageId()];
+  for (const id of ids) expect((await stranger(id)).code).toBe(250);
+  const { wouldSteer } = await held();
+  expect(wouldSteer).toBeGreaterThanOrEqual(3);
+  expect((await alice.messages()).some(({ bytes }) => ids.some((id) => bytes.includes(id)))).toBe(false);
+  expect(await epostDoes('queue', 'release', '--reason', 'rule look-first', '--yes')).toBe(`${wouldSteer} released\n`);
+  for (const id of ids) await alice.waitForText(id);
+  expect((await held()).wouldSteer).toBe(0);
+});
+
 test.each([
+  ['a release of everything by mistake', ['queue', 'release'], 2, /neither an ID nor what jobs/],
+  ['a release of one and of many', ['queue', 'release', '0000000000000000', '--lane', 'in'], 2, /one of the two/],
   ['a rule that is not there', ['policy', 'promote', 'nobody'], 3, /no rule "nobody"/],
   ['a policy that is not ready-made', ['policy', 'init', 'stirct'], 2, /standard, strict, closed, observe/],
   ['a hash that is none', ['policy', 'rollback', 'xyz'], 2, /letters of a hash/],

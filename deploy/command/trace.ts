@@ -8,6 +8,7 @@ import { factText, type StoredEvent, TraceStore } from '../trace/store.ts';
 import { type Command, exitCodes } from './line.ts';
 import { homeOf, homeOption, jsonOption, numberBetween } from './options.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
+import { verifyTrace } from './trace-verify.ts';
 
 const defaultRecent = 20;
 const dayMs = 86_400_000;
@@ -16,7 +17,7 @@ export const trace: Command = {
   name: 'trace',
   summary: 'what happened to one message, from the first byte to the receipt, and why',
   details:
-    'The id stands in our SMTP replies, in the X-ePOST-Trace field, in the log, and in `epost queue list --json`. Without an id: the newest messages.\nTimelines are kept 30 days, each on the machines that the message passed. --json always holds everything.',
+    'The id stands in our SMTP replies, in the X-ePOST-Trace field, in the log, and in `epost queue list --json`. Without an id: the newest messages.\nTimelines are kept 30 days, each on the machines that the message passed. --json always holds everything.\n--verify checks the gateway’s signed record of how a message came in, without asking anybody: its signature and certificate, and with --message also that the message is the one, octet for octet, and its DKIM signatures, with the keys that were in DNS then. Exit code 1 if anything does not hold.',
   positionals: [
     {
       name: 'ID',
@@ -29,6 +30,8 @@ export const trace: Command = {
     home: homeOption,
     json: jsonOption,
     full: { help: 'with an id: also all that was known, and the rules that did not match' },
+    verify: { help: 'with an id: check the signed record of how the message came in' },
+    message: { value: 'FILE', help: 'with --verify: the message, as a mail program saves its source' },
     last: { value: 'N', help: `without an id: how many (default: ${defaultRecent})`, check: numberBetween(1, 10_000) },
   },
   run: async (given) => {
@@ -51,6 +54,8 @@ export const trace: Command = {
         );
         return exitCodes.notFound;
       }
+      if (given.switches.has('verify'))
+        return await verifyTrace(layout, id, events, given.values['message'], given.switches.has('json'));
       if (given.switches.has('json')) printJson({ id, events });
       else print(timelineText(id, events, given.switches.has('full')));
       return exitCodes.done;
@@ -105,7 +110,7 @@ function outcomeOf(event: StoredEvent): string {
 export function timelineText(id: string, events: readonly StoredEvent[], full = false): string {
   const lines = events.flatMap((event) => {
     const { at, what, ...facts } = event;
-    const { steps, evidence: _evidence, policy, reply, ...rest } = facts;
+    const { steps, evidence: _evidence, provenance: _provenance, policy, reply, ...rest } = facts;
     // The explanation names the policy and the reply.
     const short = steps === undefined ? { ...rest, policy, reply } : rest;
     const told = Object.entries(short)

@@ -126,7 +126,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   const trace = (id: string, event: TraceEvent): void => {
     traces.record(id, event);
     http?.count(event);
-    log.info({ trace: id, ...event, steps: undefined, evidence: undefined }, event.what);
+    log.info({ trace: id, ...event, steps: undefined, evidence: undefined, provenance: undefined }, event.what);
   };
   const gateway = await startGateway({
     config: {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type Domain, parseDomain } from '../../policy/address.ts';
+import { type KeptKey, keepKey } from './key-record.ts';
 
 /** One DKIM signature and the key it was checked with, for the record of what was seen. */
 export interface SignatureSeen {
@@ -8,6 +9,8 @@ export interface SignatureSeen {
   readonly result: string;
   /** SHA-256 of the public key as PEM; empty if none was found. */
   readonly keyHash: Uint8Array;
+  /** The key's record in DNS; absent if none was found, or it is too long to be kept. */
+  readonly key?: KeptKey;
 }
 
 export interface VerifiedDkim {
@@ -23,6 +26,8 @@ export interface DkimResultRow {
   readonly signingDomain?: string;
   readonly selector?: string;
   readonly publicKey?: string;
+  /** The key's record as text. */
+  readonly rr?: string;
   readonly status: { readonly result: string; readonly comment?: string; readonly underSized?: number };
 }
 
@@ -62,10 +67,12 @@ function verdictOf(row: DkimResultRow): { verdict: Verdict; domain?: Domain; rea
 const maxNameLength = 253;
 
 function signatureSeen(row: DkimResultRow): SignatureSeen {
+  const key = row.rr === undefined ? undefined : keepKey(row.rr);
   return {
     domain: (row.signingDomain ?? '').slice(0, maxNameLength),
     selector: (row.selector ?? '').slice(0, maxNameLength),
     result: row.status.result,
     keyHash: row.publicKey === undefined ? new Uint8Array() : createHash('sha256').update(row.publicKey).digest(),
+    ...(key === undefined ? {} : { key }),
   };
 }

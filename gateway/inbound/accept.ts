@@ -10,7 +10,7 @@ import { sha256InSlices } from '../slices.ts';
 import { decideAndTrace, refusal } from './deciding.ts';
 import { withTraceFields } from './headers.ts';
 import { encodeInboundJob, type InboundJob, inboundLaneFor } from './job.ts';
-import type { InboundParts } from './parts.ts';
+import type { InboundParts, TraceEvent } from './parts.ts';
 import { replies, withTrace } from './replies.ts';
 import { type Retransmissions, retransmissionKey } from './retransmission.ts';
 import { refusalOf, type WireCheck } from './wire-check.ts';
@@ -82,12 +82,13 @@ async function judgeAndQueue(
   const judged = await judge(parts, message);
   const refused = refusal(judged.decision, message.trace);
   if (refused !== undefined) return { reply: refused };
-  const key = await retransmissionKey(message.from, message.recipients, message.bytes);
+  const received = await sha256InSlices(message.bytes);
+  const key = retransmissionKey(message.from, message.recipients, received, message.bytes.length);
   return await retransmissions.alone(key, async () => {
     const earlier = await retransmissions.earlier(key);
     // What comes again is added again as the same job: it is there already, or a crash came between its mark and it.
     const own = earlier === undefined ? message : { ...message, trace: earlier.trace };
-    const job = await newJob(parts, own, judged);
+    const { job, provenance } = await newJob(parts, own, judged, received);
     // The client has given up or is about to be told to come again: then the message must not be here as well.
     if (stop.aborted) return { reply: withTrace(replies.tooSlow, message.trace) };
     const added = await addMarked(
@@ -97,7 +98,7 @@ async function judgeAndQueue(
       acquaintance(parts, message, judged),
     );
     if (earlier !== undefined) tellAgain(parts, message.trace, earlier.trace);
-    if (added) parts.trace(own.trace, { what: 'queued', recipients: message.recipients });
+    if (added) parts.trace(own.trace, queuedEvent(own, provenance));
     return queued(retransmissions, key, own.trace);
   });
 }
@@ -156,31 +157,38 @@ async function addMarked(queue: Queue, job: NewJob, mark: Mark, others: readonly
   return result?.added === true;
 }
 
-async function newJob(parts: InboundParts, message: ReadMessage, judged: Judged): Promise<NewJob> {
+async function newJob(
+  parts: InboundParts,
+  message: ReadMessage,
+  judged: Judged,
+  received: Uint8Array,
+): Promise<{ readonly job: NewJob; readonly provenance: Uint8Array }> {
   const { config, now, queue } = parts;
   const { evidence, decision } = judged;
   const { trace } = message;
   const at = now();
-  const handedOn = await withTraceFields(message.bytes, { ...config, trace, at, evidence, protocol: message.protocol });
-  const job: InboundJob = {
+  const facts = { ...config, trace, at, evidence, protocol: message.protocol };
+  const { bytes: handedOn, removed } = await withTraceFields(message.bytes, facts);
+  const provenance = await provenanceOf(parts, message, judged, { handedOn, removed, received, at });
+  const inbound: InboundJob = {
     version: 1,
     trace,
     envelopeFrom: message.from,
     recipients: [...message.recipients],
     returned: message.from === '' ? [...message.returned] : [],
     folder: decision.verdict === 'junk' ? 'junk' : 'inbox',
-    provenance: await provenanceOf(parts, message, judged, handedOn, at),
+    provenance,
     receivedAt: at,
     senderProven: provesSender(evidence),
     message: handedOn,
   };
-  const body = encodeInboundJob(job);
+  const body = encodeInboundJob(inbound);
   const fits = body.length <= queue.maxBodyBytes;
-  return {
+  const job: NewJob = {
     id: `in:${trace}`,
     lane: inboundLaneFor(body.length),
     // Where the queue cannot hold the message, it goes into the ring first, and the job keeps the key.
-    body: fits ? body : encodeInboundJob({ ...job, message: await parts.store(handedOn, trace) }),
+    body: fits ? body : encodeInboundJob({ ...inbound, message: await parts.store(handedOn, trace) }),
     about: {
       trace,
       sender: message.from,
@@ -193,6 +201,7 @@ async function newJob(parts: InboundParts, message: ReadMessage, judged: Judged)
       ? { hold: { reason: `${decision.verdict} by rule ${decision.rule}` } }
       : {}),
   };
+  return { job, provenance };
 }
 
 /** Whether a notice to the envelope sender would reach the one who sent this (never backscatter). */
@@ -202,12 +211,26 @@ function provesSender({ envelope, spf, dmarc, author }: Evidence): boolean {
   return bySpf || (dmarc.result === 'pass' && author.domain === envelope.fromDomain);
 }
 
+// The record is kept with the timeline, too, for `epost trace --verify`.
+function queuedEvent({ recipients }: ReadMessage, provenance: Uint8Array): TraceEvent {
+  return { what: 'queued', recipients, provenance: Buffer.from(provenance).toString('base64') };
+}
+
 async function provenanceOf(
   { config, signer }: InboundParts,
-  { bytes, trace }: ReadMessage,
+  { trace }: ReadMessage,
   { evidence, authentication, decision }: Judged,
-  handedOn: Uint8Array,
-  at: number,
+  {
+    handedOn,
+    removed,
+    received,
+    at,
+  }: {
+    readonly handedOn: Uint8Array;
+    readonly removed: readonly string[];
+    readonly received: Uint8Array;
+    readonly at: number;
+  },
 ): Promise<Uint8Array> {
   const { client, tls, envelope, author, spf, dmarc, arc } = evidence;
   const record = {
@@ -224,8 +247,9 @@ async function provenanceOf(
     arc: { result: arc.result, sealer: arc.sealer },
     dkim: [...authentication.signatures],
     decision: { verdict: decision.verdict, rule: decision.rule, policyHash: decision.policyHash },
-    received: await sha256InSlices(bytes),
+    received,
     handedOn: await sha256InSlices(handedOn),
+    ...(removed.length === 0 ? {} : { removed: [...removed] }),
   };
   return signProvenance(record, signer);
 }

@@ -13,17 +13,29 @@ export interface TraceFacts {
   readonly protocol: string;
 }
 
-/** The message without fields that claim to be ours; all other octets stay as they are. */
-export function withoutForgeries(message: Uint8Array, hostname: string): readonly Uint8Array[] {
+/** A message and the names of the fields that were taken out of it. */
+export interface Cleaned {
+  readonly parts: readonly Uint8Array[];
+  readonly removed: readonly string[];
+}
+
+/**
+ * The message without fields that claim to be ours; all other octets stay as they are. A signature of the sender that covers such a field is judged
+ * before this, on what came, and holds no more on what is kept: RFC 8601 §5 wants the field gone all the same, since a reader believes it, and the
+ * result is in our own field and in the provenance.
+ */
+export function withoutForgeries(message: Uint8Array, hostname: string): Cleaned {
   const parts: Uint8Array[] = [];
+  const removed: string[] = [];
   let from = 0;
   for (const field of readHeaderBlock(message).fields) {
     if (!claimsToBeOurs(message, field, hostname)) continue;
+    removed.push(field.name);
     if (field.start > from) parts.push(message.subarray(from, field.start));
     from = field.end;
   }
   parts.push(message.subarray(from));
-  return parts;
+  return { parts, removed };
 }
 
 function claimsToBeOurs(message: Uint8Array, field: HeaderField, hostname: string): boolean {
@@ -36,9 +48,21 @@ function claimsToBeOurs(message: Uint8Array, field: HeaderField, hostname: strin
 }
 
 /** Our fields and the message, one after the other, ready to be handed on. */
-export async function withTraceFields(message: Uint8Array, facts: TraceFacts): Promise<Uint8Array> {
-  const fields = [returnPath(facts), received(facts), authenticationResults(facts), `X-ePOST-Trace: ${facts.trace}`];
-  return await joined([Buffer.from(`${fields.join('\r\n')}\r\n`), ...withoutForgeries(message, facts.hostname)]);
+export async function withTraceFields(
+  message: Uint8Array,
+  facts: TraceFacts,
+): Promise<{ readonly bytes: Uint8Array; readonly removed: readonly string[] }> {
+  const fields = [returnPath(facts), received(facts), authenticationResults(facts), `${lastField}: ${facts.trace}`];
+  const { parts, removed } = withoutForgeries(message, facts.hostname);
+  return { bytes: await joined([Buffer.from(`${fields.join('\r\n')}\r\n`), ...parts]), removed };
+}
+
+const lastField = 'X-ePOST-Trace';
+
+/** What lies below the fields that {@link withTraceFields} put on top: the message as it came, but for what was taken out. */
+export function belowTraceFields(handedOn: Uint8Array): Uint8Array {
+  const last = readHeaderBlock(handedOn).fields.find(({ name }) => name === lastField.toLowerCase());
+  return handedOn.subarray(last?.end ?? 0);
 }
 
 /** RFC 5321 §4.4: the reverse-path, by the server that makes the final delivery. */

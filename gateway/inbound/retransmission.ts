@@ -1,6 +1,6 @@
+import { createHash } from 'node:crypto';
 import { decode, encode } from '@ipld/dag-cbor';
 import type { Mark, Queue } from '../../queue/queue.ts';
-import { sha256InSlices } from '../slices.ts';
 
 export interface Earlier {
   readonly trace: string;
@@ -84,11 +84,12 @@ export class Retransmissions {
 }
 
 /** The digest under which a message with its envelope is remembered. Lengths are hashed too, so that no two share one. */
-export async function retransmissionKey(
+export function retransmissionKey(
   from: string,
   recipients: readonly string[],
-  message: Uint8Array,
-): Promise<string> {
-  const digest = await sha256InSlices(message, JSON.stringify([from, [...recipients].sort(), message.length]));
-  return `in:${digest.toString('base64url')}`;
+  messageHash: Uint8Array,
+  messageBytes: number,
+): string {
+  const text = JSON.stringify([from, [...recipients].sort(), messageBytes]);
+  return `in:${createHash('sha256').update(text).update(messageHash).digest('base64url')}`;
 }

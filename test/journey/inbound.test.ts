@@ -1,4 +1,10 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { createDkimKeys } from '../../gateway/dkim/keys.ts';
+import { dkimRecord } from '../../gateway/dkim/record.ts';
+import { dkimSignatures } from '../../gateway/dkim/sign.ts';
 import { missing, program } from '../needs.ts';
 import { TestHome } from './fixtures/home.ts';
 import { MailProgram } from './fixtures/mailbox.ts';
@@ -162,6 +168,38 @@ describe('a message from outside', () => {
     const two = message({ from: 'a@sender.test, b@sender.test', to: 'alice@example.org', subject: 'two' });
     expect(await client.send({ from: 'a@sender.test', to: ['alice@example.org'] }, two)).toMatchObject({ code: 550 });
     await client.quit();
+  });
+
+  test('is verified long after, without DNS: record, octets and DKIM signature, by `epost trace --verify`', async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), 'epost-signed-'));
+    const [key] = await createDkimKeys(folder, 'k');
+    if (key === undefined) throw new Error('no key');
+    const { name, strings } = dkimRecord(key, 'sender.test');
+    outside.dns.add({ [name]: { TXT: [strings] } });
+    const id = newMessageId();
+    const mail = message({ from: 'friend@sender.test', to: 'alice@example.org', subject: 'kept', messageId: id });
+    const signatures = await dkimSignatures(mail, { domain: 'sender.test', keys: [key], now: Date.now() });
+    const client = await mxClient(epost.port('mx'));
+    const signed = Buffer.concat([signatures, mail]);
+    expect((await client.send({ from: 'friend@sender.test', to: ['alice@example.org'] }, signed)).code).toBe(250);
+    await client.quit();
+    const { bytes } = await alice.waitForText(id);
+    outside.dns.add({ [name]: {} });
+    const trace = field(bytes, 'X-ePOST-Trace') ?? '';
+    const file = path.join(folder, 'message.eml');
+    await writeFile(file, bytes);
+    const good = await home.run('trace', trace, '--verify', '--message', file);
+    expect(good).toMatchObject({ code: 0, err: '' });
+    expect(good.out).toMatch(/^holds +record: signed by gateway@example\.org/m);
+    expect(good.out).toMatch(/^holds +message: every octet/m);
+    expect(good.out).toMatch(/^holds +dkim kr\._domainkey\.sender\.test: pass, with the key of that day/m);
+    expect(good.out).toMatch(/^holds +certificate: gateway@example\.org/m);
+    await writeFile(file, bytes.toString('latin1').replace('It works', 'It w0rks'), 'latin1');
+    const bad = await home.run('trace', trace, '--verify', '--message', file, '--json');
+    expect(bad.code).toBe(1);
+    expect(JSON.parse(bad.out)).toMatchObject({ verified: false });
+    expect((await home.run('trace', '0000000000000000', '--verify')).code).toBe(3);
+    await rm(folder, { recursive: true });
   });
 
   test('for both users is delivered to both, once each', async () => {

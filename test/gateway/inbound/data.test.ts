@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as tlsConnect } from 'node:tls';
 import { generate } from 'selfsigned';
@@ -348,7 +349,8 @@ describe('a message that comes again', () => {
     await lost.envelope();
     const first = (await lost.data(plainMessage)).split(' ').at(-1);
     const { retransmissionKey, Retransmissions } = await import('../../../gateway/inbound/retransmission.ts');
-    const key = await retransmissionKey('friend@sender.example', ['alice@example.org'], Buffer.from(plainMessage));
+    const digest = createHash('sha256').update(plainMessage).digest();
+    const key = retransmissionKey('friend@sender.example', ['alice@example.org'], digest, plainMessage.length);
     await expect.poll(async () => await new Retransmissions(alone.queue, Date.now).earlier(key)).toBeUndefined();
     const { value, expiresAt } = new Retransmissions(alone.queue, Date.now).mark(key, first ?? '');
     await alone.queue.setMark(key, value, expiresAt);
@@ -365,7 +367,8 @@ describe('a message that comes again', () => {
   it('is added under its first trace where a crash came between its mark and its job', async () => {
     const alone = await another({});
     const { retransmissionKey, Retransmissions } = await import('../../../gateway/inbound/retransmission.ts');
-    const key = await retransmissionKey('friend@sender.example', ['alice@example.org'], Buffer.from(plainMessage));
+    const digest = createHash('sha256').update(plainMessage).digest();
+    const key = retransmissionKey('friend@sender.example', ['alice@example.org'], digest, plainMessage.length);
     const { value, expiresAt } = new Retransmissions(alone.queue, Date.now).mark(key, '1M83BDEM3T02BVDS');
     await alone.queue.setMark(key, value, expiresAt);
     const client = await connect(alone.port);

@@ -1,3 +1,4 @@
+import { ExpungedUids } from './expunged-uids.ts';
 import { MailFault } from './fault.ts';
 import { changedFlags, FlagPool } from './flags.ts';
 import { decodeFolderRecord, type FolderRecord } from './folder-record.ts';
@@ -42,6 +43,7 @@ export class FolderIndex {
   readonly origins = new Map<number, number>();
   /** Deliveries that came in two lineages: the name in the second → the uid of the first. Newest last. */
   readonly aliases = new Map<string, number>();
+  readonly gone = new ExpungedUids();
   #entries: IndexEntry[] = [];
   #shown: readonly IndexEntry[] | undefined;
 
@@ -151,6 +153,7 @@ export class FolderIndex {
     const entry = this.#entries[place];
     if (entry?.uid !== from) return undefined;
     const to = this.uidNext++;
+    this.gone.add(this.seq, [from]);
     this.#entries.splice(place, 1);
     this.#entries.push(entry.as(to, this.seq));
     for (const [id, delivery] of this.delivered)
@@ -229,6 +232,7 @@ export class FolderIndex {
       uids.push(entry.uid);
       return false;
     });
+    this.gone.add(this.seq, uids);
     this.#shown = undefined;
     return { kind: 'expunged', uids };
   }

@@ -9,6 +9,8 @@ const fixedBytes = 32;
 const entryBytes = fixedBytes + packedMessageRefBytes;
 // id 32, uid 4, time 6.
 const deliveryBytes = 42;
+// modseq 6, from 4, to 4.
+const goneBytes = 14;
 
 /** The whole state of a folder as octets: the same state gives the same octets. Fixed layout, because a folder may have 100,000 entries. */
 export function encodeFolderIndex(index: FolderIndex): Uint8Array {
@@ -28,7 +30,20 @@ export function encodeFolderIndex(index: FolderIndex): Uint8Array {
   const flagSets = sets.map(({ flags }) => flags);
   const [origins, aliases] = [[...index.origins], [...index.aliases]];
   const delivered = encodeDelivered(index);
-  return encode({ v: 1, seq, uidNext, uidValidity, sets: flagSets, entries, delivered, origins, aliases });
+  const gone = { before: index.gone.before, ranges: encodeGone(index) };
+  return encode({ v: 1, seq, uidNext, uidValidity, sets: flagSets, entries, delivered, origins, aliases, gone });
+}
+
+function encodeGone(index: FolderIndex): Uint8Array {
+  const ranges = index.gone.ranges();
+  const bytes = Buffer.alloc(ranges.length * goneBytes);
+  let at = 0;
+  for (const { modseq, from, to } of ranges) {
+    at = bytes.writeUIntBE(modseq, at, 6);
+    at = bytes.writeUInt32BE(from, at);
+    at = bytes.writeUInt32BE(to, at);
+  }
+  return bytes;
 }
 
 function encodeDelivered(index: FolderIndex): Uint8Array {
@@ -52,6 +67,8 @@ type Fields = {
   readonly delivered: Uint8Array;
   readonly origins: readonly (readonly [number, number])[];
   readonly aliases: readonly (readonly [string, number])[];
+  /** Not in snapshots from before it was kept. */
+  readonly gone?: { readonly before: number; readonly ranges: Uint8Array } | undefined;
 };
 
 function fieldsOf(bytes: Uint8Array): Fields {
@@ -76,7 +93,8 @@ function fieldsOf(bytes: Uint8Array): Fields {
     entries instanceof Uint8Array &&
     entries.length % entryBytes === 0 &&
     delivered instanceof Uint8Array &&
-    delivered.length % deliveryBytes === 0;
+    delivered.length % deliveryBytes === 0 &&
+    isGone(fields['gone']);
   if (!shaped) throw new MailFault('damaged', 'a folder snapshot of another shape');
   return fields as unknown as Fields;
 }
@@ -86,6 +104,13 @@ function isPairs(value: unknown, first: 'number' | 'string'): boolean {
     Array.isArray(value) &&
     value.every((pair) => Array.isArray(pair) && typeof pair[0] === first && typeof pair[1] === 'number')
   );
+}
+
+function isGone(value: unknown): boolean {
+  if (value === undefined) return true;
+  if (typeof value !== 'object' || value === null) return false;
+  const { before, ranges } = value as Record<string, unknown>;
+  return Number.isSafeInteger(before) && ranges instanceof Uint8Array && ranges.length % goneBytes === 0;
 }
 
 /** Throws MailFault `damaged` for what {@link encodeFolderIndex} does not make. */
@@ -109,7 +134,21 @@ export function decodeFolderIndex(bytes: Uint8Array): FolderIndex {
   restoreDelivered(index, fields.delivered);
   for (const [origin, serial] of fields.origins) index.origins.set(origin, serial);
   for (const [name, uid] of fields.aliases) index.aliases.set(name, uid);
+  restoreGone(index, fields.gone);
   return index;
+}
+
+function restoreGone(index: FolderIndex, gone: Fields['gone']): void {
+  if (gone === undefined) {
+    index.gone.restore(index.seq, []);
+    return;
+  }
+  const bytes = Buffer.from(gone.ranges.buffer, gone.ranges.byteOffset, gone.ranges.byteLength);
+  const ranges = Array.from({ length: bytes.length / goneBytes }, (_, place) => {
+    const at = place * goneBytes;
+    return { modseq: bytes.readUIntBE(at, 6), from: bytes.readUInt32BE(at + 6), to: bytes.readUInt32BE(at + 10) };
+  });
+  index.gone.restore(gone.before, ranges);
 }
 
 function restoreDelivered(index: FolderIndex, delivered: Uint8Array): void {

@@ -45,6 +45,11 @@ export interface Folder {
   readonly uidNext: number;
   /** RFC 7162: at least that of every entry; 1 or more. */
   readonly highestModseq: number;
+  /**
+   * RFC 7162 §3.2.5: the uids that went after that modseq, ascending and joined. Undefined when it is not remembered so far back; then any uid
+   * that is not there may have gone since.
+   */
+  expungedSince(modseq: number): readonly { readonly from: number; readonly to: number }[] | undefined;
   /** Messages without \Seen. */
   readonly unseen: number;
   /** Ascending by uid. The array given never changes; the next change gives another. */

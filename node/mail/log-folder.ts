@@ -84,6 +84,10 @@ export class LogFolder implements Folder {
     return this.#index.highestModseq;
   }
 
+  expungedSince(modseq: number): readonly { readonly from: number; readonly to: number }[] | undefined {
+    return this.#index.gone.since(modseq);
+  }
+
   get unseen(): number {
     return this.#index.pool.unseen;
   }

@@ -38,8 +38,8 @@ export const imapLimits: ImapLimits = {
   maxLogins: 3,
   // RFC 7162 §4 wants 8192; long UID sets are longer.
   maxTextBytes: 65_536,
-  // LOGIN and AUTHENTICATE with an initial response fit with room.
-  maxUnauthenticatedTextBytes: 8_192,
+  // RFC 2971 §3.3: ID may come before the log-in, with 30 fields of 30 octets and values of 1,024.
+  maxUnauthenticatedTextBytes: 32_768,
   maxLiterals: 100,
   // A literal that is no message: a name, a password, a search text.
   maxLiteralBytes: 16_384,

@@ -69,7 +69,7 @@ describe('bounds of the IMAP listener', () => {
     imap = await makeImap();
     const stranger = await DialogClient.connect(imap.port, false);
     await stranger.line();
-    stranger.send('x'.repeat(9_000));
+    stranger.send('x'.repeat(33_000));
     expect(await stranger.line()).toBe('* BYE the command is too long');
     const user = await loggedIn();
     user.send(`a SEARCH TEXT "${'x'.repeat(60_000)}"\r\n`);

@@ -20,6 +20,7 @@ import type { InboundParts, Log, Trace } from './inbound/parts.ts';
 import { awaitedReceipts } from './inbound/receipts.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
 import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
+import { type StorageGate, startStorageGate } from './storage/gate.ts';
 
 export interface GatewayConfig {
   readonly hostname: string;
@@ -66,8 +67,8 @@ export interface Gateway {
   readonly ports: { readonly mx: number };
   /** Sessions open at the MX listener. */
   readonly sessions: () => number;
-  /** Not ok: mail is refused for now (451), and why. */
-  readonly health: () => Promise<QueueHealth>;
+  /** Not ok: mail is refused for now (421, 451) and deliveries pause, and why. */
+  readonly health: () => QueueHealth;
   /** Takes nothing new, lets what is under way end for up to `graceMs`, and gives the rest back to the queue. */
   readonly stop: (graceMs: number) => Promise<void>;
 }
@@ -77,14 +78,15 @@ const leaseMs = 28 * 86_400_000;
 
 /** Starts both directions. Resolves when the MX listener takes connections; rejects if its port is taken. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { queue, tls, config } = options;
+  const { tls, config } = options;
   const { fetch } = ringStore(options);
+  const storage = await startStorageGate(options);
   const receipts = awaitedReceipts({ ...options, fetch, notifySender: (failed) => bounce(options, failed) });
-  const relay = startRelayOf(options);
-  const delivery = startDelivery(deliveryParts(options, receipts.expect));
+  const relay = startRelayOf(options, storage);
+  const delivery = startDelivery(deliveryParts(options, storage, receipts.expect));
   let listener: Listener;
   try {
-    listener = await startListener(inboundParts(options), {
+    listener = await startListener(inboundParts(options, storage), {
       ...config.mx,
       tls: tls.current(),
       proxies: config.proxies,
@@ -92,28 +94,33 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   } catch (error) {
     // A port that is taken must leave nothing running behind.
     receipts.stop();
-    await Promise.all([delivery.stop(0), relay.stop(0)]);
+    await Promise.all([delivery.stop(0), relay.stop(0), storage.stop()]);
     throw error;
   }
   const forget = tls.onChange(() => listener.useCertificate(tls.current()));
   return {
     ports: { mx: listener.port },
     sessions: listener.sessions,
-    health: () => queue.health(),
+    health: () => {
+      const shut = storage.shut();
+      return shut === undefined ? { ok: true } : { ok: false, why: shut.why };
+    },
     async stop(graceMs) {
       forget();
       await listener.stop(graceMs);
       await Promise.all([delivery.stop(graceMs), relay.stop(graceMs)]);
       receipts.stop();
+      await storage.stop();
     },
   };
 }
 
-function inboundParts(options: GatewayOptions): InboundParts {
+function inboundParts(options: GatewayOptions, storage: StorageGate): InboundParts {
   const { config, ring, identity, post, queue } = options;
   const { store } = ringStore(options);
   return {
     ...options,
+    storage,
     config: {
       hostname: config.hostname,
       ring: ring.name,
@@ -144,11 +151,16 @@ function ringStore({ post, identity, now }: GatewayOptions): Pick<DeliveryParts,
   };
 }
 
-function deliveryParts(options: GatewayOptions, expect: DeliveryParts['awaitReceipt']): DeliveryParts {
+function deliveryParts(
+  options: GatewayOptions,
+  storage: StorageGate,
+  expect: DeliveryParts['awaitReceipt'],
+): DeliveryParts {
   const { config, post, queue, identity, trace, log, now } = options;
   return {
     ...ringStore(options),
     queue,
+    storage,
     deliver: ({ message, ...what }) => post.deliver({ ...what, message: message as never }),
     notifySender: (failed) => bounce(options, failed),
     sendNotice: (facts, to) => post.sendNotice(facts, to),
@@ -181,11 +193,12 @@ function secretOf({ keys }: GatewayIdentity): Uint8Array {
   return createHash('sha256').update('epost/gateway-inbound\0').update(keys.export()).digest();
 }
 
-function startRelayOf(options: GatewayOptions): ReturnType<typeof startRelay> {
+function startRelayOf(options: GatewayOptions, storage: StorageGate): ReturnType<typeof startRelay> {
   const { config, ring, post, policy, limits, dkim, now } = options;
   const stored = ringStore(options);
   return startRelay({
     ...options,
+    storage,
     hostname: config.hostname,
     returnPaths: returnPathsOf(options.identity),
     settings: config.delivery,

@@ -1,9 +1,11 @@
+import { z } from 'zod';
+import { loadConfig } from '../config/load.ts';
 import { askNode } from '../home/ask-node.ts';
-import { layoutOf } from '../home/layout.ts';
+import { type Layout, layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
 import { type Command, exitCodes } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
-import { print, printJson, tableText } from './screen.ts';
+import { print, printable, printJson, tableText } from './screen.ts';
 
 interface Status {
   readonly peerId: string;
@@ -22,7 +24,7 @@ interface Status {
 
 export const status: Command = {
   name: 'status',
-  summary: 'how the node of this home is: members, store, notifications, mailboxes',
+  summary: 'how this home is: whether mail is taken, members, store, notifications, mailboxes',
   positionals: [],
   options: { home: homeOption, json: jsonOption },
   run: async (given) => {
@@ -35,13 +37,16 @@ export const status: Command = {
       return exitCodes.unavailable;
     }
     const found = told.value as Status;
-    if (given.switches.has('json')) printJson({ running: true, ...found });
+    const readiness = await askReadiness(layout);
+    if (given.switches.has('json')) printJson({ running: true, ...found, readiness });
     else {
       const numbers = (facts: Readonly<Record<string, number>>): string =>
         Object.entries(facts)
           .map(([name, value]) => `${name} ${value}`)
           .join(', ');
       print(`ring ${found.ring}, node ${found.peerId}`);
+      for (const { part, ok, why } of readiness?.parts ?? [])
+        print(`${part}: ${ok ? 'well' : `NOT WELL${why === undefined ? '' : `: ${printable(why)}`}`}`);
       print(
         tableText(
           ['MEMBER', 'OWNER', 'STATE', 'ADDRESS'],
@@ -59,3 +64,24 @@ export const status: Command = {
     return exitCodes.done;
   },
 };
+
+const readinessShape = z.object({
+  ready: z.boolean(),
+  parts: z.array(z.object({ part: z.string(), ok: z.boolean(), why: z.string().optional() })).max(20),
+});
+const readinessMs = 2_000;
+
+/** What the running parts say of themselves on the health page; undefined where it is switched off or does not answer. */
+async function askReadiness(layout: Layout): Promise<z.infer<typeof readinessShape> | undefined> {
+  const { http } = loadConfig(layout.config);
+  if (http === null) return undefined;
+  // What listens on all addresses is asked on loopback.
+  const host = http.host === '0.0.0.0' ? '127.0.0.1' : http.host === '::' ? '::1' : http.host;
+  const at = `http://${host.includes(':') ? `[${host}]` : host}:${http.port}/readyz`;
+  try {
+    const answer = await fetch(at, { signal: AbortSignal.timeout(readinessMs) });
+    return readinessShape.safeParse(await answer.json()).data;
+  } catch {
+    return undefined;
+  }
+}

@@ -14,6 +14,12 @@ const duration = z
   .regex(/^[0-9]{1,9}(?:ms|s|m|h|d)$/, 'expected a number and a unit: ms, s, m, h or d, for instance 90s')
   .transform((text) => Number.parseInt(text, 10) * (durationUnits[text.replace(/^[0-9]+/, '')] ?? 1));
 
+const sizeUnits: Readonly<Record<string, number>> = { KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30 };
+const size = z
+  .string()
+  .regex(/^[0-9]{1,6}(?:KiB|MiB|GiB)$/, 'expected a number and a unit: KiB, MiB or GiB, for instance 256MiB')
+  .transform((text) => Number.parseInt(text, 10) * (sizeUnits[text.replace(/^[0-9]+/, '')] ?? 1));
+
 const address = z.string().transform((text, context) => {
   const parsed = parseAddress(text);
   if (parsed.kind === 'address') return parsed.address;
@@ -83,13 +89,18 @@ export const configSchema = z.strictObject({
         .prefault({}),
       queue: z
         .discriminatedUnion('kind', [
-          z.strictObject({ kind: z.literal('embedded') }),
+          z.strictObject({
+            kind: z.literal('embedded'),
+            minFree: size
+              .prefault('256MiB')
+              .describe('with less room on its disk no mail is taken and deliveries pause, until there is more'),
+          }),
           z.strictObject({
             kind: z.literal('redis'),
             url: z.string().regex(/^rediss?:\/\//, 'expected redis://HOST:PORT/DB or rediss://…'),
           }),
         ])
-        .default({ kind: 'embedded' }),
+        .prefault({ kind: 'embedded' }),
       exempt: z.array(network).max(100).default(['127.0.0.0/8', '::1']),
       proxies: z.array(network).max(100).default([]),
     })

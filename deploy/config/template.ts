@@ -89,7 +89,8 @@ gateway:
 
   # embedded, or for several gateways that share one queue: {kind: redis, url: 'redis://127.0.0.1:6379/0'}.
   # That Redis needs appendonly yes, appendfsync always, maxmemory-policy noeviction.
-  queue: ${choices.redisUrl === undefined ? '{kind: embedded}' : `{kind: redis, url: ${JSON.stringify(choices.redisUrl)}}`}
+  # With less room than minFree on the disk of an embedded queue no mail is taken and deliveries pause, until there is more.
+  queue: ${choices.redisUrl === undefined ? '{kind: embedded, minFree: 256MiB}' : `{kind: redis, url: ${JSON.stringify(choices.redisUrl)}}`}
 
   # Clients without connection limits (they still pass policy), and proxies whose PROXY header is believed.
   exempt: [127.0.0.0/8, '::1']

@@ -187,7 +187,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     http = await startHttp({
       listen: config.http,
       health: async () => {
-        const health = await gateway.health();
+        const health = gateway.health();
         return [
           { part: 'gateway', ok: health.ok, ...(health.ok ? {} : { why: health.why }) },
           { part: 'node', ok: door.connected() },
@@ -195,6 +195,12 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       },
       gauges: [
         { name: 'epost_queue_jobs', help: 'jobs in the queue', label: 'state', read: () => queue.counts() },
+        {
+          name: 'epost_storage_shut',
+          help: '1 while no mail is taken because the disk is not well',
+          label: 'part',
+          read: async () => ({ gateway: gateway.health().ok ? 0 : 1 }),
+        },
         {
           name: 'epost_smtp_sessions',
           help: 'sessions open at the MX listener',

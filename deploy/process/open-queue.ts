@@ -12,6 +12,6 @@ export function openQueue(
 ): Promise<Queue> {
   const { role, ring, log } = options;
   return section.kind === 'embedded'
-    ? openEmbeddedQueue({ dir: layout.gateway.queue, role, now: Date.now, log })
+    ? openEmbeddedQueue({ dir: layout.gateway.queue, role, now: Date.now, log, minFreeBytes: section.minFree })
     : openBullQueue({ url: section.url, name: `epost-${ring}`, now: Date.now, random: Math.random, log });
 }

@@ -7,6 +7,7 @@ import type { Authentication } from '../evidence/authenticate.ts';
 import { gatherAtData, type SessionEvidence } from '../evidence/gather.ts';
 import { signProvenance } from '../provenance.ts';
 import { sha256InSlices } from '../slices.ts';
+import { isDiskFault } from '../storage/gate.ts';
 import { decideAndTrace, refusal } from './deciding.ts';
 import { withTraceFields } from './headers.ts';
 import { encodeInboundJob, type InboundJob, inboundLaneFor } from './job.ts';
@@ -63,7 +64,7 @@ export async function accept(
   const answer = judgeAndQueue(parts, retransmissions, message, stop).catch((error: unknown): DataAnswer => {
     log.error({ trace: message.trace, err: error }, 'a message could not be taken in');
     trace(message.trace, { what: 'fault', where: 'data', reason: String(error) });
-    return { reply: withTrace(replies.internal, message.trace) };
+    return { reply: withTrace(isDiskFault(error) ? replies.noStorage : replies.internal, message.trace) };
   });
   return await Promise.race([answer, late.promise]).finally(() => clearTimeout(timer));
 }
@@ -91,12 +92,10 @@ async function judgeAndQueue(
     const { job, provenance } = await newJob(parts, own, judged, received);
     // The client has given up or is about to be told to come again: then the message must not be here as well.
     if (stop.aborted) return { reply: withTrace(replies.tooSlow, message.trace) };
-    const added = await addMarked(
-      parts.queue,
-      job,
-      retransmissions.mark(key, own.trace),
-      acquaintance(parts, message, judged),
-    );
+    // It may have filled up, or failed, since MAIL.
+    if (parts.storage.shut() !== undefined) return { reply: withTrace(replies.noStorage, message.trace) };
+    const mark = retransmissions.mark(key, own.trace);
+    const added = await parts.storage.watched(addMarked(parts.queue, job, mark, acquaintance(parts, message, judged)));
     if (earlier !== undefined) tellAgain(parts, message.trace, earlier.trace);
     if (added) parts.trace(own.trace, queuedEvent(own, provenance));
     return queued(retransmissions, key, own.trace);

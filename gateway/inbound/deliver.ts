@@ -3,6 +3,7 @@ import type { Address } from '../../policy/address.ts';
 import type { Attempt, Job, Queue, WorkerHandle } from '../../queue/queue.ts';
 import { readHeaderBlock } from '../header-fields.ts';
 import type { NoticeFacts } from '../relay/notice.ts';
+import type { StorageGate } from '../storage/gate.ts';
 import { noticeOfReport, traceOfOriginal } from './bounce-notice.ts';
 import {
   decodeInboundJob,
@@ -38,6 +39,8 @@ export interface FailedRecipient {
 
 export interface DeliveryParts {
   readonly queue: Queue;
+  /** Attempts begin only while the disk is well. */
+  readonly storage: Pick<StorageGate, 'whenOpen'>;
   /** Safe to repeat with the same message and salt. Throws while the ring cannot take it; `isFinal` says of what it threw that it never will. */
   readonly store: (message: Uint8Array, salt: Uint8Array) => Promise<StoredMessage>;
   /** Safe to repeat with the same id and recipient. */
@@ -104,7 +107,10 @@ export function startDelivery(parts: DeliveryParts): WorkerHandle {
 
 function workOn(parts: DeliveryParts, lane: string, atOnce: number): WorkerHandle {
   const rule = { match: (name: string): boolean => name === lane, concurrency: atOnce, perLane: atOnce };
-  return parts.queue.work(rule, (job, signal) => deliverJob(parts, job, signal));
+  return parts.queue.work(
+    rule,
+    parts.storage.whenOpen((job, signal) => deliverJob(parts, job, signal)),
+  );
 }
 
 /**

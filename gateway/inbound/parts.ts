@@ -7,6 +7,7 @@ import type { DnsLists } from '../evidence/dns-lists.ts';
 import type { History } from '../evidence/history.ts';
 import type { Signer } from '../provenance.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
+import type { StorageGate } from '../storage/gate.ts';
 import type { StoredMessage } from './job.ts';
 import type { InboundLimits } from './limits.ts';
 import type { Found } from './recipient.ts';
@@ -42,6 +43,8 @@ export interface InboundParts {
   readonly config: InboundConfig;
   readonly limits: InboundLimits;
   readonly queue: Queue;
+  /** Shut while the disk is not well: then nothing is taken. */
+  readonly storage: Pick<StorageGate, 'shut' | 'watched'>;
   /** Who is there in the ring. */
   readonly lookup: (address: Address) => Promise<Found>;
   /** Puts a message into the ring before it is queued, where the queue cannot hold it. */

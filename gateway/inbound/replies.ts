@@ -15,6 +15,7 @@ export const replies = {
   tooManyConnections: reply(421, '4.7.0', 'too many connections from your network, please try again later'),
   busy: reply(421, '4.3.2', 'too busy, please try again later'),
   noStorage: reply(451, '4.3.1', 'cannot store mail at the moment, please try again later'),
+  storageShut: reply(421, '4.3.1', 'cannot store mail at the moment, please try again later'),
   noMemory: reply(451, '4.3.1', 'too much mail at the moment, please try again later'),
   tooManyMessages: reply(421, '4.7.0', 'enough messages on this connection, please open a new one'),
   tooManyRecipients: reply(452, '4.5.3', 'too many recipients, please send to the others in another transaction'),

@@ -72,6 +72,7 @@ export class Session {
 
   async connect(): Promise<StepResult> {
     const parts = this.#parts;
+    if (parts.storage.shut() !== undefined) return closed(replies.storageShut);
     if (parts.policy().rulesAt.connect.length === 0) return ok;
     const trace = parts.newTraceId();
     const known = { client: await this.#clientFacts('connect'), ring: this.#ring() };
@@ -91,7 +92,7 @@ export class Session {
     if (!Object.keys(parameters).every((name) => mailParameters.has(name))) return refused(replies.unknownParameter);
     const sender = canonicalSender(from);
     if (sender === undefined) return refused(replies.badSender);
-    if (!(await parts.queue.health()).ok) return refused(replies.noStorage);
+    if (parts.storage.shut() !== undefined) return refused(replies.noStorage);
     // Not waited for here: when the message is there, the answer is, too.
     this.#startReverseLookup();
     const trace = parts.newTraceId();

@@ -16,12 +16,14 @@ import { dkimSignatures } from '../dkim/sign.ts';
 import { type Author, authorOf } from '../evidence/author.ts';
 import { messageFacts } from '../evidence/message-facts.ts';
 import { joined } from '../slices.ts';
+import type { StorageGate } from '../storage/gate.ts';
 import type { RelayLog, Trace } from './deliver.ts';
 import { inOrder, isLooping, wireFault } from './relay-headers.ts';
 import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody } from './relay-job.ts';
 
 export interface IntakeParts {
   readonly queue: Queue;
+  readonly storage: Pick<StorageGate, 'shut'>;
   readonly hostname: string;
   readonly ring: { readonly name: string; readonly domains: readonly string[] };
   /** The policy's answer, limits included. */
@@ -71,7 +73,9 @@ export class Intake {
   }
 
   async #take(request: RelayRequest): Promise<RelayAnswer> {
-    const { queue, now, trace } = this.#parts;
+    const { queue, storage, now, trace } = this.#parts;
+    const shut = storage.shut();
+    if (shut !== undefined) return { later: `the gateway cannot store mail: ${shut.why}` };
     const known = await queue.getMark(markOf(request));
     if (known !== undefined) return answerOf(Buffer.from(known).toString());
     // The user's node chose it, and whoever has a key can be his own node: in a Received field a line end would begin another field.

@@ -4,6 +4,7 @@ import type { Address } from '../../policy/address.ts';
 import type { Queue } from '../../queue/queue.ts';
 import type { Resolver } from '../dns/answer.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
+import type { StorageGate } from '../storage/gate.ts';
 import { defaultRetry, type RetrySettings } from './backoff.ts';
 import { type Credentials, defaultTimes, type SmtpTimes } from './connection.ts';
 import { deliverWorker, type RelayLog, type Told, type Trace } from './deliver.ts';
@@ -46,6 +47,8 @@ export interface RelayPost {
 export interface RelayOptions
   extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'history' | 'dkim' | 'maxMessageBytes'> {
   readonly queue: Queue;
+  /** Shut while the disk is not well: then nothing is taken, and no attempt begins. */
+  readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;
   readonly post: RelayPost;
   readonly resolver: Resolver;
   readonly returnPaths: Pick<ReturnPaths, 'sign'>;
@@ -120,7 +123,7 @@ export function startRelay(options: RelayOptions): Relay {
       concurrency: settings.concurrency ?? defaultConcurrency,
       perLane: settings.perDomain ?? defaultPerDomain,
     },
-    worker,
+    options.storage.whenOpen(worker),
   );
   const intake = new Intake({ ...options, store: (bytes, salt) => post.store(bytes, salt) });
   const detach = post.onRelayRequest((request) => intake.take(request));

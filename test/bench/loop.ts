@@ -23,6 +23,7 @@ import { openEmbeddedQueue } from '../../queue/embedded.ts';
 import { startDnsServer } from '../gateway/dns-server.ts';
 import { policyOf, RawClient, startUnderTest } from '../gateway/inbound/listener-under-test.ts';
 import { startSink } from '../gateway/relay/sink.ts';
+import { openGate } from '../gateway/storage/open-gate.ts';
 import { localTls, makeAccount, makeImap, password, quickGate, silent } from '../node/access/access-fixture.ts';
 import { DialogClient } from '../node/access/dialog.ts';
 import { DiskPost } from '../node/mail/disk-post.ts';
@@ -146,6 +147,7 @@ async function benchInbound(shape: Shape): Promise<void> {
     let left = 2;
     const delivery = startDelivery({
       queue: gateway.queue,
+      storage: openGate,
       store: async (bytes, salt) => ({ ...(await storeMessage(disk.post.store, bytes, { salt, lease })) }),
       deliver: async () => ({ kind: 'sent', id: new Uint8Array(32), copies: 1 }),
       sendNotice: async () => ({ kind: 'no-such-user' }),
@@ -226,6 +228,7 @@ async function benchRelay(shape: Shape): Promise<void> {
   let ask: ((request: RelayRequest) => Promise<RelayAnswer>) | undefined;
   const relay = startRelay({
     queue,
+    storage: openGate,
     post: {
       onRelayRequest: (handler) => {
         ask = handler;

@@ -25,6 +25,7 @@ import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import type { Domain } from '../../../policy/address.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
 import type { Queue } from '../../../queue/queue.ts';
+import { openGate } from '../storage/open-gate.ts';
 import { address } from './listener-under-test.ts';
 
 const alice = address('alice@example.org');
@@ -61,6 +62,7 @@ interface Ring {
 function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
   return {
     queue,
+    storage: openGate,
     store: async (bytes, salt): Promise<StoredMessage> => {
       await store?.();
       stored.push(Buffer.from(salt).toString('hex'));

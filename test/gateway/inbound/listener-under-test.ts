@@ -12,6 +12,7 @@ import { type Listener, startListener } from '../../../gateway/inbound/listener.
 import type { InboundParts, TraceEvent } from '../../../gateway/inbound/parts.ts';
 import type { Found } from '../../../gateway/inbound/recipient.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
+import { startStorageGate } from '../../../gateway/storage/gate.ts';
 import { generateIdentityKeys } from '../../../node/identity/keys.ts';
 import { type Address, type Domain, parseAddress } from '../../../policy/address.ts';
 import { Limits } from '../../../policy/limits.ts';
@@ -69,6 +70,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
   const dns = await startDnsServer(options.zone);
   const { minFreeBytes = 1 } = options;
   const queue = await openEmbeddedQueue({ dir, role: 'owner', now: Date.now, log: silent, minFreeBytes });
+  const storage = await startStorageGate({ queue, now: Date.now, log: silent, everyMs: 20 });
   const events: (TraceEvent & { trace: string })[] = [];
   const people = new Map<string, Found | 'throw'>([
     ['alice@example.org', user],
@@ -91,6 +93,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     },
     limits,
     queue,
+    storage,
     lookup: async (who) => {
       const found = people.get(who) ?? { kind: 'none' };
       if (found === 'throw') throw new Error('the node is away');
@@ -138,6 +141,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     },
     stop: async () => {
       await listener.stop(1000);
+      await storage.stop();
       await queue.close();
       await dns.close();
       await rm(dir, { recursive: true, force: true });

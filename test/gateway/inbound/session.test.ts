@@ -1,5 +1,6 @@
 import { createConnection } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { openGate } from '../storage/open-gate.ts';
 import { paths, plainMessage, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
 
 let gateway: UnderTest;
@@ -148,11 +149,30 @@ describe('MAIL', () => {
     expect(await client.say(`MAIL FROM:${argument}`)).toMatch(expected);
   });
 
-  it('a queue that cannot keep mail takes none', async () => {
+  it('a disk with too little room takes no mail: 421 in place of the greeting', async () => {
     const sick = await startUnderTest({ minFreeBytes: Number.MAX_SAFE_INTEGER });
+    const client = new RawClient(createConnection(sick.port, '127.0.0.1'));
+    clients.push(client);
+    expect(await client.reply()).toMatch(/^421 4\.3\.1 cannot store mail/);
+    expect(await client.reply()).toBe('closed');
+    await sick.stop();
+  });
+
+  it('a disk that breaks during a session is told at MAIL and at the final dot, and mail goes on when it is well', async () => {
+    let shut: { why: string; since: number } | undefined;
+    const storage = { ...openGate, shut: () => shut };
+    const sick = await startUnderTest({ parts: { storage } });
     const client = await connect(sick.port);
-    await client.say('EHLO client.example');
+    await client.envelope();
+    expect(await client.say('DATA')).toMatch(/^354 /);
+    shut = { why: 'full', since: 0 };
+    client.write(`${plainMessage}.\r\n`);
+    expect(await client.reply()).toMatch(/^451 4\.3\.1 cannot store mail/);
     expect(await client.say('MAIL FROM:<a@sender.example>')).toMatch(/^451 4\.3\.1 /);
+    expect(await sick.jobs()).toEqual([]);
+    shut = undefined;
+    await client.envelope();
+    expect(await client.data(plainMessage)).toMatch(/^250 /);
     await sick.stop();
   });
 });

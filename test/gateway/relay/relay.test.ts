@@ -22,6 +22,7 @@ import type { Evidence } from '../../../policy/evidence.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
 import type { Queue } from '../../../queue/queue.ts';
 import { type DnsServer, startDnsServer } from '../dns-server.ts';
+import { openGate } from '../storage/open-gate.ts';
 import { type Sink, startSink } from './sink.ts';
 
 async function until(what: string, check: () => Promise<boolean> | boolean): Promise<void> {
@@ -70,6 +71,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
   });
   relay = startRelay({
     queue,
+    storage: openGate,
     post: {
       onRelayRequest(handler) {
         ask = handler;

@@ -1,0 +1,147 @@
+import type { Queue, Worker } from '../../queue/queue.ts';
+import { afterProbe, type GateState, open, type Probe } from './gate-state.ts';
+
+export interface StorageGate {
+  /** Why nothing is taken for now; undefined while all is well. Costs nothing: asked at each connection and command. */
+  readonly shut: () => { readonly why: string; readonly since: number } | undefined;
+  /** The same write, which shuts the gate if it fails, or if it is not on disk after `slowMs`. */
+  readonly watched: <T>(write: Promise<T>) => Promise<T>;
+  /** The worker, begun only while the gate is open: deliveries write, too. Throws where its signal aborts before that. */
+  readonly whenOpen: (worker: Worker) => Worker;
+  readonly stop: () => Promise<void>;
+}
+
+export interface GateParts {
+  readonly queue: Pick<Queue, 'health' | 'setMark'>;
+  readonly now: () => number;
+  readonly log: { error(facts: object, message: string): void; info(facts: object, message: string): void };
+  /** Between two probes. */
+  readonly everyMs?: number;
+  /** After which a disk that has not answered counts as broken. */
+  readonly slowMs?: number;
+}
+
+// Space for thousands of messages does not go within a second; and a client told to come again does so after minutes.
+const defaultEveryMs = 1_000;
+// A synced write takes milliseconds, and a second on a very busy disk. Clients wait ten minutes for the reply to their data (RFC 5321 §4.5.3.2.6).
+const defaultSlowMs = 10_000;
+const probeKey = 'storage-gate';
+const probeKeptMs = 60_000;
+
+/**
+ * The health gate of DESIGN §13: watches the disk under the queue, by its free space, by the writes of accepted mail, and while it is shut by a synced
+ * write of its own, so that it opens by itself and never because nothing was tried. A disk that hangs holds up one probe, and nobody who asks.
+ * Resolves after the first probe.
+ */
+export async function startStorageGate({
+  queue,
+  now,
+  log,
+  everyMs = defaultEveryMs,
+  slowMs = defaultSlowMs,
+}: GateParts): Promise<StorageGate> {
+  let state: GateState = open;
+  let stopped = false;
+  let timer: NodeJS.Timeout | undefined;
+  let probing: Promise<void> = Promise.resolve();
+  /** A write that hangs is not joined by another. */
+  let hanging: Promise<Probe> | undefined;
+  const waiting = new Set<() => void>();
+
+  const become = (next: GateState): void => {
+    const before = state;
+    state = next;
+    if (before.at === 'open' && next.at === 'shut')
+      log.error({ why: next.why }, 'no mail is taken, and deliveries pause, until the disk is well again');
+    if (before.at === 'shut' && next.at === 'open') {
+      log.info({ was: before.why, lastedMs: now() - before.since }, 'the disk is well again; mail is taken');
+      for (const wake of [...waiting]) wake();
+    }
+  };
+  const found = (probe: Probe): void => {
+    if (!stopped) become(afterProbe(state, probe, now()));
+  };
+
+  async function look(): Promise<Probe> {
+    try {
+      // The write first: what the queue says of itself is the outcome of its last one.
+      if (state.at === 'shut') await queue.setMark(probeKey, new Uint8Array(), now() + probeKeptMs);
+      return await queue.health();
+    } catch (fault) {
+      return { ok: false, why: textOf(fault) };
+    }
+  }
+
+  async function probe(): Promise<void> {
+    hanging ??= look().finally(() => {
+      hanging = undefined;
+    });
+    found(await within(hanging, slowMs));
+  }
+
+  const next = (): void => {
+    if (stopped) return;
+    timer = setTimeout(() => {
+      probing = probe().finally(next);
+    }, everyMs);
+  };
+  await probe();
+  next();
+  return {
+    shut: () => (state.at === 'shut' ? { why: state.why, since: state.since } : undefined),
+    watched: async (write) => {
+      const slow = setTimeout(() => found(notInTime(slowMs)), slowMs);
+      try {
+        return await write;
+      } catch (fault) {
+        if (isDiskFault(fault)) found({ ok: false, why: textOf(fault) });
+        throw fault;
+      } finally {
+        clearTimeout(slow);
+      }
+    },
+    whenOpen: (worker) => async (job, signal) => {
+      if (state.at === 'shut') await opened(waiting, signal);
+      return await worker(job, signal);
+    },
+    stop: async () => {
+      stopped = true;
+      clearTimeout(timer);
+      // A probe of a disk that hangs is nobody's to wait for.
+      await Promise.race([probing, new Promise((resolve) => setTimeout(resolve, 100).unref())]);
+    },
+  };
+}
+
+/** Resolves when the gate opens; rejects when the signal aborts, with its reason. */
+function opened(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const end = (settle: () => void) => (): void => {
+      waiting.delete(wake);
+      signal.removeEventListener('abort', abort);
+      settle();
+    };
+    const wake = end(resolve);
+    const abort = end(() => reject(new Error('stopped while the disk was not well', { cause: signal.reason })));
+    waiting.add(wake);
+    signal.addEventListener('abort', abort);
+    if (signal.aborted) abort();
+  });
+}
+
+const notInTime = (ms: number): Probe => ({ ok: false, why: `the disk has not answered for ${ms / 1_000} s` });
+
+async function within(probe: Promise<Probe>, ms: number): Promise<Probe> {
+  const { promise, resolve } = Promise.withResolvers<Probe>();
+  const timer = setTimeout(() => resolve(notInTime(ms)), ms);
+  return await Promise.race([probe, promise]).finally(() => clearTimeout(timer));
+}
+
+/** Not that a job is malformed or too large: that is no matter of the disk. */
+export function isDiskFault(fault: unknown): boolean {
+  return fault instanceof Error && 'code' in fault && fault.code === 'queue-io';
+}
+
+function textOf(fault: unknown): string {
+  return fault instanceof Error ? fault.message : String(fault);
+}

@@ -55,7 +55,7 @@ export async function startStorageGate({
       log.error({ why: next.why }, 'no mail is taken, and deliveries pause, until the disk is well again');
     if (before.at === 'shut' && next.at === 'open') {
       log.info({ was: before.why, lastedMs: now() - before.since }, 'the disk is well again; mail is taken');
-      for (const wake of [...waiting]) wake();
+      for (const wake of waiting) wake();
     }
   };
   const found = (probe: Probe): void => {

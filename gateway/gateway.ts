@@ -53,8 +53,8 @@ export interface GatewayOptions {
     readonly current: () => SecureContextOptions;
     readonly onChange: (listener: () => void) => () => void;
   };
-  /** They sign for every domain of the ring. */
-  readonly dkim: readonly DkimKey[];
+  /** The keys that sign now, for every domain of the ring; asked for at each message. */
+  readonly dkim: () => readonly DkimKey[];
   readonly ledgerDir: string;
   readonly trace: Trace;
   readonly log: Log;
@@ -178,7 +178,7 @@ async function bounce(
   { queue, config, ring, dkim }: GatewayOptions,
   failed: FailedRecipient,
 ): Promise<'told' | 'not-told'> {
-  const job = await bounceJob(failed, { hostname: config.hostname, domain: ring.name, dkim });
+  const job = await bounceJob(failed, { hostname: config.hostname, domain: ring.name, dkim: dkim() });
   if (job === undefined) return 'not-told';
   await queue.add([job]);
   return 'told';
@@ -209,7 +209,7 @@ function startRelayOf(options: GatewayOptions, storage: StorageGate): ReturnType
       store: stored.store,
     },
     decide: (evidence) => decide(policy(), evidence, limits, now()),
-    dkim: (domain) => (ring.domains.includes(domain as Domain) || domain === ring.name ? dkim : []),
+    dkim: (domain) => (ring.domains.includes(domain as Domain) || domain === ring.name ? dkim() : []),
     maxMessageBytes: ringMessageBytes,
   });
 }

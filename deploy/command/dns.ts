@@ -1,12 +1,16 @@
-import { readDkimKeys } from '../../gateway/dkim/keys.ts';
+import { readStagedKeys } from '../../gateway/dkim/key-stages.ts';
 import { dkimRecord } from '../../gateway/dkim/record.ts';
+import type { Stage } from '../../gateway/dkim/stages.ts';
 import { gatewaySection } from '../config/gateway-section.ts';
 import { loadConfig } from '../config/load.ts';
 import { layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
+import { checkPublished } from './dns-published.ts';
+import { resolverOf } from './dns-resolver.ts';
+import { txtRecordText } from './dns-text.ts';
 import { type Command, exitCodes } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
-import { print, printJson } from './screen.ts';
+import { print, printable, printJson, tableText } from './screen.ts';
 
 export interface DnsRecord {
   readonly name: string;
@@ -16,17 +20,30 @@ export interface DnsRecord {
   readonly why: string;
 }
 
+const keyUse: Readonly<Record<Stage, string>> = {
+  new: 'a key that will sign what leaves: publish it, then `epost dkim rotate`',
+  published: 'a key that will sign what leaves',
+  signing: 'the key that signs what leaves',
+  retiring: 'a key that signed what left: it stays while such mail is under way',
+};
+
 export const dns: Command = {
   name: 'dns',
   summary: 'print the DNS records to publish, so that mail comes here and what leaves is believed',
   positionals: [],
-  options: { home: homeOption, json: jsonOption },
+  options: {
+    home: homeOption,
+    json: jsonOption,
+    check: {
+      help: 'ask the DNS instead, and say what of it is published and what is wrong; exit code 1 if anything is',
+    },
+  },
   run: async (given) => {
     const layout = layoutOf(homeOf(given.values, process.env));
     const ring = readRing(layout);
     const config = loadConfig(layout.config);
     gatewaySection(config, layout.config);
-    const keys = await readDkimKeys(layout.gateway.dkim);
+    const keys = await readStagedKeys(layout.gateway.dkim);
     const records = ring.domains.flatMap((domain): DnsRecord[] => [
       {
         name: domain,
@@ -40,13 +57,13 @@ export const dns: Command = {
         value: ['v=spf1 mx -all'],
         why: 'only the MX host sends for the domain (RFC 7208); add others that do',
       },
-      ...keys.map((key): DnsRecord => {
+      ...keys.map(({ key, stage }): DnsRecord => {
         const record = dkimRecord(key, domain);
         return {
           name: record.name,
           type: 'TXT',
           value: record.strings,
-          why: `the ${key.algorithm} key that signs what leaves (RFC 6376)`,
+          why: `${keyUse[stage]} (${key.algorithm}, RFC 6376)`,
         };
       }),
       {
@@ -56,14 +73,33 @@ export const dns: Command = {
         why: 'begin with p=none; go to quarantine and reject when the reports show only your own mail (RFC 9989)',
       },
     ]);
+    if (given.switches.has('check')) {
+      const { dns: settings } = gatewaySection(config, layout.config);
+      const signing = keys.filter(({ stage }) => stage === 'signing').map(({ key }) => key);
+      const domains = [...new Set([ring.name, ...ring.domains])];
+      const findings = await checkPublished(
+        { hostname: config.hostname, domains, keys: signing },
+        resolverOf(settings),
+      );
+      if (given.switches.has('json')) printJson({ hostname: config.hostname, findings });
+      else
+        print(
+          tableText(
+            ['STATE', 'RECORD', 'FOUND'],
+            findings.map(({ state, record, found }) => [state, record, printable(found)]),
+          ),
+        );
+      return findings.some(({ state }) => state === 'wrong' || state === 'missing') ? exitCodes.failed : exitCodes.done;
+    }
     if (given.switches.has('json')) printJson({ hostname: config.hostname, records });
     else {
       print(
         `; ${config.hostname} itself needs A/AAAA records, and its addresses a PTR record with that name (RFC 5321 §4.1.4, iprev)`,
       );
       for (const { name, type, value, why } of records) {
-        const text = typeof value === 'string' ? value : `( ${value.map((part) => `"${part}"`).join('\n    ')} )`;
-        print(`; ${why}\n${name}.  IN  ${type}  ${text}`);
+        print(
+          `; ${why}\n${typeof value === 'string' ? `${name}.  IN  ${type}  ${value}` : txtRecordText(name, value)}`,
+        );
       }
     }
     return exitCodes.done;

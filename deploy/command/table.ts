@@ -1,4 +1,5 @@
 import { check, policyCheck } from './check.ts';
+import { dkimRotate, dkimStatus } from './dkim.ts';
 import { dns } from './dns.ts';
 import { explainCommand } from './explain.ts';
 import { join, nodeInvite } from './join.ts';
@@ -43,6 +44,8 @@ export const commands: readonly Command[] = [
   trace,
   explainCommand,
   dns,
+  dkimStatus,
+  dkimRotate,
   check,
   status,
 ];

@@ -108,7 +108,7 @@ export function serviceAddress(name: 'gateway' | 'mailer-daemon' | 'postmaster',
   return `${name}@${ring}` as Address;
 }
 
-// The month, so that a selector tells how old its keys are.
-function dkimLabel(now: number): string {
+/** The month, so that a selector tells how old its keys are. */
+export function dkimLabel(now: number): string {
   return new Date(now).toISOString().slice(0, 7).replace('-', '');
 }

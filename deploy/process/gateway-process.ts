@@ -1,6 +1,6 @@
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readDkimKeys } from '../../gateway/dkim/keys.ts';
+import { SigningKeys } from '../../gateway/dkim/signing-keys.ts';
 import { createResolver } from '../../gateway/dns/resolver.ts';
 import { startGateway } from '../../gateway/gateway.ts';
 import { connectDoor } from '../../node/door/client.ts';
@@ -70,7 +70,12 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     }
   };
   keepPolicy('in force at a start');
-  const dkim = await readDkimKeys(layout.gateway.dkim);
+  const dkim = await SigningKeys.open({
+    dir: layout.gateway.dkim,
+    onChange: (selectors) => log.info({ selectors }, 'the DKIM keys that sign are read again'),
+    onFault: (fault) => log.error({ fault }, 'the DKIM keys could not be read again; those from before go on signing'),
+  });
+  closing.add(() => dkim.stop());
   const queue = await openQueue(layout, section.queue, { role: 'owner', ring: ring.name, log });
   closing.add(() => queue.close());
   const limits = new KeptLimits(path.join(layout.gateway.folder, 'limits.json'), Date.now, (fault) =>
@@ -151,7 +156,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     }),
     dnsLists: section.dns.lists,
     tls,
-    dkim,
+    dkim: () => dkim.current(),
     ledgerDir: layout.gateway.ledger,
     trace,
     log,
@@ -162,6 +167,8 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   closing.add(() => gateway.stop(gatewayGraceMs));
 
   lifetime.onReload(() => {
+    // It never rejects.
+    dkim.refresh().catch((fault: unknown) => log.error({ fault }, 'the DKIM keys are not followed any more'));
     // Each by itself: a mistake in one must not keep the other from being taken up, nor be told of the other.
     const readAgain = (what: string, read: () => object): void => {
       try {

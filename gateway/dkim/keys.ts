@@ -29,13 +29,18 @@ export async function createDkimKeys(dir: string, label: string): Promise<DkimKe
   const keys: DkimKey[] = [keyOf(`${label}r`, rsa), keyOf(`${label}e`, ed25519)];
   await mkdir(dir, { recursive: true, mode: 0o700 });
   for (const key of keys) await writeKey(dir, key);
+  await syncFolder(dir);
+  return keys;
+}
+
+/** Makes the names in a folder durable. */
+export async function syncFolder(dir: string): Promise<void> {
   const folder = await open(dir, 'r');
   try {
     await folder.sync();
   } finally {
     await folder.close();
   }
-  return keys;
 }
 
 function keyOf(selector: string, privateKey: KeyObject): DkimKey {
@@ -51,10 +56,15 @@ async function writeKey(dir: string, key: DkimKey): Promise<void> {
   const path = join(dir, `${key.selector}.pem`);
   const exists = await stat(path).catch(() => undefined);
   if (exists !== undefined) throw new DkimFault('dkim-damaged', `${path} exists; a DKIM key is never overwritten`);
+  await writeOwnFile(path, key.privateKey.export({ type: 'pkcs8', format: 'pem' }));
+}
+
+/** Writes a file that only its owner may read, whole or not at all; its name is durable after {@link syncFolder}. */
+export async function writeOwnFile(path: string, content: string | Buffer): Promise<void> {
   const file = await open(`${path}.tmp`, 'w', 0o600);
   try {
     await file.chmod(0o600);
-    await file.writeFile(key.privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    await file.writeFile(content);
     await file.sync();
   } finally {
     await file.close();

@@ -86,7 +86,7 @@ describe('the gateway beside a node', () => {
       resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
       dnsLists: { block: [], allow: [], domains: [] },
       tls: { current: () => ({}), onChange: () => () => undefined },
-      dkim: [],
+      dkim: () => [],
       ledgerDir: join(node.root, 'ledger'),
       trace: (trace, event) => events.push({ trace, ...event }),
       log: silent,

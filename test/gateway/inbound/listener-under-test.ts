@@ -58,6 +58,10 @@ export interface UnderTestOptions {
   /** More than the disk has makes the queue unwell. */
   readonly minFreeBytes?: number;
   readonly parts?: Partial<InboundParts>;
+  /** The queue's folder, where it is to outlive this; a temporary one if absent. */
+  readonly dir?: string;
+  /** After which a silent disk counts as broken. */
+  readonly slowMs?: number;
 }
 
 export const paths = returnPaths(Buffer.alloc(32, 1));
@@ -66,11 +70,11 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** A real listener with a real queue in a temporary folder and a real name server; only the ring is a table. */
 export async function startUnderTest(options: UnderTestOptions = {}): Promise<UnderTest> {
-  const dir = await mkdtemp(join(tmpdir(), 'epost-inbound-'));
+  const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'epost-inbound-')));
   const dns = await startDnsServer(options.zone);
-  const { minFreeBytes = 1 } = options;
+  const { minFreeBytes = 1, slowMs = 10_000 } = options;
   const queue = await openEmbeddedQueue({ dir, role: 'owner', now: Date.now, log: silent, minFreeBytes });
-  const storage = await startStorageGate({ queue, now: Date.now, log: silent, everyMs: 20 });
+  const storage = await startStorageGate({ queue, now: Date.now, log: silent, everyMs: 20, slowMs });
   const events: (TraceEvent & { trace: string })[] = [];
   const people = new Map<string, Found | 'throw'>([
     ['alice@example.org', user],

@@ -27,12 +27,18 @@ export interface InboundLimits {
   readonly messagesPerConnection: number;
   /** A client that cannot speak SMTP will not learn it. */
   readonly badCommands: number;
+  /** Commands that lead to no message since the last one that was taken: NOOP keeps connections from others. */
+  readonly commandsWithoutMail: number;
   /** From here each further recipient that is not here is answered slowly, to make guessing addresses expensive. */
   readonly unknownRecipientsSlow: number;
   /** Here the connection is closed. */
   readonly unknownRecipientsClose: number;
   /** How slowly: well below a client's time-out (RFC 5321 §4.5.3.2.3: 5 minutes). */
   readonly slowAnswerMs: number;
+  /** How long a client that lately broke the rules waits for the greeting; bots talk before it. RFC 5321 §4.5.3.2.1: clients wait 5 minutes. */
+  readonly greetingWaitMs: number;
+  /** Clients that are made to wait at once. Beyond it they are answered at once, or they would be our connections' undoing instead of theirs. */
+  readonly tarpitPlaces: number;
   /** RFC 5321 §4.5.3.2.7 asks for 5 minutes; DESIGN §14 gives waiting strangers less. */
   readonly commandTimeoutMs: number;
   readonly dataTimeoutMs: number;
@@ -76,9 +82,12 @@ export const defaultInboundLimits: InboundLimits = {
   recipients: 100,
   messagesPerConnection: 100,
   badCommands: 5,
+  commandsWithoutMail: 100,
   unknownRecipientsSlow: 3,
   unknownRecipientsClose: 10,
   slowAnswerMs: 2_000,
+  greetingWaitMs: 3_000,
+  tarpitPlaces: 200,
   commandTimeoutMs: 60_000,
   dataTimeoutMs: 180_000,
   sessionMs: 20 * 60_000,

@@ -1,230 +1,195 @@
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
-import type { Readable } from 'node:stream';
-import type { SecureContextOptions } from 'node:tls';
-import type { Evidence } from '../../policy/evidence.ts';
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import { type ClientNetwork, clientNetwork, inNetworks } from '../evidence/client-network.ts';
 import { ConnectionCounts } from './connection-counts.ts';
+import { Manners } from './manners.ts';
 import { MemoryBudget } from './message-reader.ts';
-import { type MxConnection, MxServer, type SmtpSession } from './mx-server.ts';
 import type { InboundParts } from './parts.ts';
-import { closed, refused, replies, type StepResult } from './replies.ts';
+import { replies } from './replies.ts';
 import { Retransmissions } from './retransmission.ts';
-import { Session, type SharedState, type WireFacts } from './session.ts';
+import { Session, type SharedState } from './session.ts';
+import { type Certificates, certificatesOf, type TlsOptions } from './smtp/certificates.ts';
+import { Connection, turnAway } from './smtp/connection.ts';
+import { readProxyHeader } from './smtp/proxy-header.ts';
+import { Tarpit } from './smtp/tarpit.ts';
 
 export interface ListenerOptions {
   readonly host: string;
   readonly port: number;
-  /** Certificate and key for STARTTLS. Without, STARTTLS is not offered. */
-  readonly tls?: SecureContextOptions;
+  /** Certificates and keys for STARTTLS. Without, STARTTLS is not offered. */
+  readonly tls?: TlsOptions;
   /** Addresses and networks that speak the PROXY protocol to us; from all others it is nonsense. */
   readonly proxies?: readonly string[];
 }
 
 export interface Listener {
   readonly port: number;
-  /** Sessions open now. */
+  /** Connections open now. */
   readonly sessions: () => number;
-  /** A renewed certificate; sessions under way keep theirs. */
-  readonly useCertificate: (tls: SecureContextOptions) => void;
-  /** Takes no new connection, lets messages that are being decided end, and closes the rest. */
+  /** Renewed certificates; sessions under way keep theirs. Throws, and keeps those it had, where TLS does not take them. */
+  readonly useCertificate: (tls: TlsOptions) => void;
+  /** Takes no new connection, lets messages that are being read or decided end, and closes the rest. */
   readonly stop: (graceMs: number) => Promise<void>;
 }
 
-interface Conversation {
-  readonly session: Session;
-  readonly end: () => void;
-}
-
-type Done = (error?: Error | null) => void;
+// How often deadlines are looked at. They are minutes; one timer for all costs less than one for each.
+const sweepMs = 250;
+// A proxy says whom it speaks for at once.
+const proxyHeaderMs = 5_000;
+// From the last word to all until those are cut off who do not close.
+const farewellMs = 500;
 
 /** Listens for mail from the Internet (RFC 5321). Resolves when connections are accepted; rejects if the port is taken. */
 export async function startListener(
   parts: InboundParts,
   { host, port, tls, proxies = [] }: ListenerOptions,
 ): Promise<Listener> {
-  const desk = new Desk(parts);
-  const server = serverFor(parts, desk, tls, proxies);
-  desk.server = server;
-  server.on('error', (error) => parts.log.debug({ err: error }, 'a client connection broke'));
-  const listening = server.listen(port, host);
-  await once(listening, 'listening');
+  const desk = new Desk(parts, tls === undefined ? undefined : certificatesOf(tls), proxies);
+  // What a client sends before it closes its side is answered (a test by hand ends so), hence half open.
+  const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => desk.take(socket));
+  server.listen({ port, host });
+  await once(server, 'listening');
+  server.on('error', (error) => parts.log.error({ err: error }, 'the MX listener failed'));
   return {
-    port: (listening.address() as AddressInfo).port,
+    port: (server.address() as AddressInfo).port,
     sessions: () => desk.open,
-    useCertificate: (next) => server.updateSecureContext(next),
-    stop: (graceMs) => desk.stop(graceMs),
+    useCertificate: (next) => desk.useCertificates(certificatesOf(next)),
+    stop: (graceMs) => desk.stop(server, graceMs),
   };
 }
 
-function serverFor(
-  parts: InboundParts,
-  desk: Desk,
-  tls: SecureContextOptions | undefined,
-  proxies: readonly string[],
-): MxServer {
-  const { config, limits } = parts;
-  const startTls = tls === undefined ? ['STARTTLS'] : [];
-  return new MxServer({
-    ...tls,
-    // TLS 1.0 and 1.1 are gone (RFC 8996).
-    minVersion: 'TLSv1.2',
-    name: config.hostname,
-    banner: 'ePOST',
-    heloResponse: '%s',
-    // What smtp-server has beyond SMTP: nothing a stranger needs.
-    disabledCommands: ['AUTH', 'XCLIENT', 'XFORWARD', 'WIZ', 'SHELL', 'KILL', 'HELP', ...startTls],
-    authOptional: true,
-    hideENHANCEDSTATUSCODES: false,
-    // Not announced until it is kept to the end: DSN (RFC 3461), REQUIRETLS (RFC 8689).
-    hideDSN: true,
-    hideREQUIRETLS: true,
-    size: limits.messageBytes,
-    maxRecipients: limits.recipients,
-    maxCommandLength: limits.commandLineBytes,
-    socketTimeout: limits.commandTimeoutMs,
-    disableReverseLookup: true,
-    logger: false,
-    isProxy: inNetworks(proxies),
-    badCommands: limits.badCommands,
-    limitsKeyword: `LIMITS RCPTMAX=${limits.recipients} MAILMAX=${limits.messagesPerConnection}`,
-    onConnect: (session, done) => desk.connect(session, done),
-    onMailFrom: ({ address, args }, session, done) =>
-      desk.step(session, done, (own) => own.mail(address, args || {}, wireFacts(session))),
-    onRcptTo: ({ address, args }, session, done) => desk.step(session, done, (own) => own.rcpt(address, args || {})),
-    onData: (stream, session, done) => desk.data(session, stream, done),
-    onClose: (session) => desk.close(session),
-  });
-}
-
-function wireFacts(session: SmtpSession): WireFacts {
-  const { tlsOptions, envelope } = session;
-  const tls: Evidence['tls'] = tlsOptions
-    ? { used: true, version: tlsOptions.version, cipher: tlsOptions.standardName }
-    : { used: false, version: '', cipher: '' };
-  // RFC 6531 §4.3: UTF8SMTP instead of ESMTP.
-  const protocol = session.transmissionType.replace('ESMTP', envelope.smtpUtf8 === true ? 'UTF8SMTP' : 'ESMTP');
-  return { helo: session.hostNameAppearsAs || '', tls, protocol };
-}
-
-/** Joins smtp-server's callbacks to our sessions, one for each connection, and ends them. */
+/** All connections of a listener: counts them, serves them, ends them. */
 class Desk {
-  server: MxServer | undefined;
   readonly #parts: InboundParts;
   readonly #counts: ConnectionCounts;
   readonly #memory: MemoryBudget;
   readonly #retransmissions: Retransmissions;
+  readonly #tarpit: Tarpit;
+  readonly #manners: Manners;
   readonly #isExempt: (ip: string) => boolean;
-  readonly #conversations = new Map<SmtpSession, Conversation>();
-  readonly #tasks = new Set<Promise<void>>();
+  readonly #isProxy: (ip: string) => boolean;
+  readonly #connections = new Map<Connection, Promise<void>>();
+  /** Those of proxies that have not said for whom. */
+  readonly #unnamed = new Set<Socket>();
+  readonly #sweeper: NodeJS.Timeout;
+  #certificates: Certificates | undefined;
 
-  constructor(parts: InboundParts) {
+  constructor(parts: InboundParts, certificates: Certificates | undefined, proxies: readonly string[]) {
     this.#parts = parts;
+    this.#certificates = certificates;
     this.#counts = new ConnectionCounts(parts.limits);
     this.#memory = new MemoryBudget(parts.limits.messagesInMemoryBytes);
     this.#retransmissions = new Retransmissions(parts.queue, parts.now);
+    this.#tarpit = new Tarpit(parts.limits.tarpitPlaces);
+    this.#manners = new Manners(parts.now);
     this.#isExempt = inNetworks(parts.limits.exemptNetworks);
+    this.#isProxy = inNetworks(proxies);
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
   }
 
   get open(): number {
-    return this.#conversations.size;
+    return this.#connections.size;
   }
 
-  connect(smtp: SmtpSession, done: Done): void {
-    const client = clientNetwork(smtp.remoteAddress);
-    const admitted = this.#counts.admit(client, this.#parts.now());
-    if (admitted !== 'admitted') {
-      done(asError(closed(admitted === 'busy' ? replies.busy : replies.tooManyConnections)));
-      return;
-    }
-    const session = new Session(this.#parts, client, this.#sharedWith(client));
-    const tooLong = setTimeout(() => this.#connection(smtp)?.tell(replies.sessionOver), this.#parts.limits.sessionMs);
-    const end = (): void => {
-      clearTimeout(tooLong);
-      session.end();
-      this.#counts.release(client);
-    };
-    this.#conversations.set(smtp, { session, end });
-    this.step(smtp, done, (own) => own.connect());
+  useCertificates(certificates: Certificates): void {
+    this.#certificates = certificates;
   }
 
-  #sharedWith({ ip, subnet }: ClientNetwork): SharedState {
-    const { messagesInMemoryPerSubnetBytes: most } = this.#parts.limits;
-    const memory = this.#isExempt(ip) ? this.#memory : this.#memory.shareOf(subnet, most);
-    return { memory, retransmissions: this.#retransmissions };
+  take(socket: Socket): void {
+    socket.on('error', (error) => this.#parts.log.debug({ err: error }, 'a client connection broke'));
+    const ip = socket.remoteAddress ?? '';
+    if (this.#isProxy(ip)) this.#readProxy(socket, ip);
+    else this.#serve(socket, ip, Buffer.alloc(0));
   }
 
-  step(smtp: SmtpSession, done: Done, take: (session: Session) => Promise<StepResult>): void {
-    const conversation = this.#conversations.get(smtp);
-    this.#own(async () => {
-      try {
-        done(asError(conversation === undefined ? closed(replies.busy) : await take(conversation.session)));
-      } catch (error) {
-        this.#parts.log.error({ err: error }, 'a step of a session failed');
-        done(asError(refused(replies.internal)));
-      }
-    });
-  }
-
-  data(smtp: SmtpSession, stream: Readable, done: (error?: Error | null, message?: string) => void): void {
-    const { limits, log } = this.#parts;
-    const connection = this.#connection(smtp);
-    const conversation = this.#conversations.get(smtp);
-    if (conversation === undefined || connection === undefined) {
-      stream.resume();
-      done(asError(refused(replies.internal)));
-      return;
-    }
-    connection.allowSilence(limits.dataTimeoutMs);
-    this.#own(async () => {
-      const { reply, acknowledged } = await conversation.session.data(stream);
-      connection.allowSilence(limits.commandTimeoutMs);
-      if (reply.code === 250) done(null, `${reply.enhanced} ${reply.text}`);
-      else done(asError(refused(reply)));
-      try {
-        if (acknowledged !== undefined && (await connection.flushed())) await acknowledged();
-      } catch (error) {
-        log.warn({ err: error }, 'that a reply was written could not be remembered');
-      }
-    });
-  }
-
-  close(smtp: SmtpSession): void {
-    this.#conversations.get(smtp)?.end();
-    this.#conversations.delete(smtp);
-  }
-
-  async stop(graceMs: number): Promise<void> {
-    const { server } = this;
-    if (server === undefined) return;
-    const over = new Promise<void>((resolve) => server.server.close(() => resolve()));
-    const grace = Promise.withResolvers<void>();
-    const timer = setTimeout(() => grace.resolve(), graceMs);
-    await Promise.race([Promise.all(this.#tasks), grace.promise]);
-    clearTimeout(timer);
-    for (const connection of server.connections) {
-      connection.send(421, '4.3.2 shutting down, please try again later');
-      connection.close();
-    }
-    await Promise.race([over, new Promise<void>((resolve) => setTimeout(resolve, 500).unref())]);
-    for (const smtp of this.#conversations.keys()) this.#connection(smtp)?._socket.destroy();
+  async stop(server: Server, graceMs: number): Promise<void> {
+    const over = new Promise<void>((resolve) => server.close(() => resolve()));
+    for (const socket of this.#unnamed) socket.destroy();
+    for (const connection of this.#connections.keys()) connection.stopSoon();
+    await within(Promise.all(this.#connections.values()), graceMs);
+    for (const connection of this.#connections.keys()) connection.finish(replies.stopping);
+    await within(over, farewellMs);
+    for (const connection of this.#connections.keys()) connection.destroy();
     await over;
+    clearInterval(this.#sweeper);
+    await Promise.all(this.#connections.values());
   }
 
-  // Every step has an owner, which `stop` waits for.
-  #own(work: () => Promise<void>): void {
-    const task = work().finally(() => this.#tasks.delete(task));
-    this.#tasks.add(task);
+  #sweep(): void {
+    const now = performance.now();
+    for (const connection of this.#connections.keys()) connection.sweep(now);
   }
 
-  #connection(smtp: SmtpSession): MxConnection | undefined {
-    return this.server?.connectionOf(smtp);
+  #serve(socket: Socket, address: string, before: Buffer): void {
+    const client = clientNetwork(address);
+    const { limits, config, log, now } = this.#parts;
+    const admitted = this.#counts.admit(client, now());
+    if (admitted !== 'admitted') {
+      turnAway(socket, admitted === 'busy' ? replies.busy : replies.tooManyConnections);
+      // No place is kept for it, not even to read what it says.
+      socket.resume();
+      setTimeout(() => socket.destroy(), farewellMs).unref();
+      return;
+    }
+    const isExempt = this.#isExempt(client.ip);
+    const session = new Session(this.#parts, client, this.#sharedWith(client, isExempt));
+    const connection = new Connection(socket, before, {
+      session,
+      hostname: config.hostname,
+      limits,
+      log,
+      certificates: () => this.#certificates,
+      distrusted: !isExempt && this.#manners.distrusts(client.subnet),
+      tarpit: this.#tarpit,
+      offended: () => this.#manners.note(client.subnet),
+      ticks: () => performance.now(),
+    });
+    socket.once('close', () => {
+      this.#counts.release(client);
+      this.#connections.delete(connection);
+    });
+    this.#connections.set(connection, connection.serve());
+  }
+
+  /** Reads whom a proxy speaks for; whatever else it says at first ends the connection. */
+  #readProxy(socket: Socket, proxy: string): void {
+    let octets: Buffer = Buffer.alloc(0);
+    const timer = setTimeout(() => socket.destroy(), proxyHeaderMs);
+    const read = (piece: Buffer): void => {
+      octets = Buffer.concat([octets, piece]);
+      const header = readProxyHeader(octets);
+      if (header.kind === 'more') return;
+      socket.off('data', read);
+      clearTimeout(timer);
+      this.#unnamed.delete(socket);
+      if (header.kind === 'header') {
+        this.#serve(socket, header.ip ?? proxy, octets.subarray(header.octets));
+        return;
+      }
+      this.#parts.log.warn({ proxy }, 'a proxy did not say whom it speaks for (PROXY protocol); closed');
+      socket.destroy();
+    };
+    this.#unnamed.add(socket);
+    socket.on('data', read);
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#unnamed.delete(socket);
+    });
+    socket.once('end', () => {
+      if (this.#unnamed.has(socket)) socket.destroy();
+    });
+  }
+
+  #sharedWith({ subnet }: ClientNetwork, isExempt: boolean): SharedState {
+    const { messagesInMemoryPerSubnetBytes: most } = this.#parts.limits;
+    const memory = isExempt ? this.#memory : this.#memory.shareOf(subnet, most);
+    return { memory, retransmissions: this.#retransmissions, tarpit: this.#tarpit };
   }
 }
 
-/** A step's result as smtp-server wants it. */
-function asError(step: StepResult): (Error & { responseCode?: number }) | null {
-  if (step.kind === 'ok') return null;
-  const { code, enhanced, text } = step.reply;
-  return Object.assign(new Error(`${enhanced} ${text}`), { responseCode: code });
+/** Until this has ended, but not longer. */
+async function within(work: Promise<unknown>, ms: number): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, ms);
+  await Promise.race([work, promise]).finally(() => clearTimeout(timer));
 }

@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { joined } from '../slices.ts';
 import { WireCheck } from './wire-check.ts';
 
@@ -62,6 +61,7 @@ export class MemoryBudget implements Budget {
 
 // Allocated at a time: small beside a message, large beside what one piece costs.
 const blockBytes = 64 * 1024;
+const crlf = Buffer.from('\r\n');
 
 /**
  * The octets of a message in blocks of our own. The pieces that come are not kept: a sender who makes them small (a stuffed dot in each line, an octet
@@ -92,36 +92,54 @@ class Blocks {
 }
 
 /**
- * Reads a message to its end whatever happens, so that nothing of it is taken for commands, but keeps octets only while
- * the message can still be accepted. What was taken from the budget stays taken; give back `bytes.length` when done.
+ * A message as it comes in, piece by piece. It is read to its end whatever happens, so that nothing of it is taken for commands, but octets are
+ * kept only while it can still be accepted. What was taken from the budget stays taken when it is complete; give back `bytes.length` when done.
  */
-export async function readMessage(stream: Readable, maxBytes: number, budget: Budget): Promise<Received> {
-  let blocks = new Blocks();
-  let size = 0;
-  let dropped: 'too-large' | 'no-memory' | undefined;
-  const wire = new WireCheck();
-  const drop = (why: 'too-large' | 'no-memory'): void => {
-    budget.give(size);
-    blocks = new Blocks();
-    size = 0;
-    dropped = why;
-  };
-  try {
-    for await (const part of stream as AsyncIterable<Buffer>) {
-      if (dropped !== undefined) continue;
-      if (size + part.length > maxBytes) drop('too-large');
-      else if (!budget.take(part.length)) drop('no-memory');
-      else {
-        wire.add(part);
-        blocks.add(part);
-        size += part.length;
-      }
+export class IncomingMessage {
+  readonly #maxBytes: number;
+  readonly #budget: Budget;
+  readonly #wire = new WireCheck();
+  #blocks = new Blocks();
+  #size = 0;
+  #dropped: 'too-large' | 'no-memory' | undefined;
+
+  constructor(maxBytes: number, budget: Budget) {
+    this.#maxBytes = maxBytes;
+    this.#budget = budget;
+  }
+
+  add(part: Uint8Array): void {
+    if (this.#dropped !== undefined) return;
+    if (this.#size + part.length > this.#maxBytes) this.#drop('too-large');
+    else if (!this.#budget.take(part.length)) this.#drop('no-memory');
+    else {
+      this.#wire.add(part);
+      this.#blocks.add(part);
+      this.#size += part.length;
     }
-  } catch {
-    budget.give(size);
+  }
+
+  /** Ends the last line where the sender did not, as chunks may (RFC 3030): whoever hands the message on by lines would do it otherwise. */
+  endLine(): void {
+    if (!this.#wire.isAtLineStart) this.add(crlf);
+  }
+
+  async end(): Promise<Received> {
+    if (this.#dropped !== undefined) return { kind: this.#dropped };
+    this.#wire.end();
+    return { kind: 'complete', bytes: await this.#blocks.joined(), wire: this.#wire };
+  }
+
+  /** It will not be complete: the client went away, or thought better of it. */
+  abort(): Received {
+    this.#drop('too-large');
     return { kind: 'aborted' };
   }
-  if (dropped !== undefined) return { kind: dropped };
-  wire.end();
-  return { kind: 'complete', bytes: await blocks.joined(), wire };
+
+  #drop(why: 'too-large' | 'no-memory'): void {
+    this.#budget.give(this.#size);
+    this.#blocks = new Blocks();
+    this.#size = 0;
+    this.#dropped = why;
+  }
 }

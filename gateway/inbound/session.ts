@@ -1,5 +1,3 @@
-import type { Readable } from 'node:stream';
-import { setTimeout as wait } from 'node:timers/promises';
 import { type Address, parseDomain } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
 import { messageLookups } from '../dns/message-lookups.ts';
@@ -8,11 +6,13 @@ import { envelopeFacts, needsReverseName, type SessionEvidence } from '../eviden
 import { type ReverseName, reverseName } from '../evidence/reverse-name.ts';
 import { accept, type DataAnswer } from './accept.ts';
 import { policyStep } from './deciding.ts';
-import { type Budget, readMessage } from './message-reader.ts';
+import { type Budget, IncomingMessage, type Received } from './message-reader.ts';
 import type { InboundParts } from './parts.ts';
 import { type Found, recipientOf } from './recipient.ts';
 import { closed, ok, refused, replies, type StepResult, withTrace } from './replies.ts';
 import type { Retransmissions } from './retransmission.ts';
+import type { Mail, Rcpt } from './smtp/command.ts';
+import type { Tarpit } from './smtp/tarpit.ts';
 
 /** What the wire knows of the connection at a command. */
 export interface WireFacts {
@@ -22,14 +22,12 @@ export interface WireFacts {
   readonly protocol: string;
 }
 
-/** Parameters of MAIL or RCPT by name in capitals. */
-export type Parameters = Readonly<Record<string, string | true>>;
-
 /** What the sessions of a listener share. */
 export interface SharedState {
   /** What this client may have of the memory for messages. */
   readonly memory: Budget;
   readonly retransmissions: Retransmissions;
+  readonly tarpit: Tarpit;
 }
 
 interface Transaction {
@@ -46,9 +44,6 @@ interface Transaction {
 // What a notification carries of a path (node/mail/letter.ts); RFC 5321 §4.5.3.1.3 gives it 256 octets. A domain written in Unicode grows when it becomes
 // an A-label, past what was checked as it came in.
 const maxSenderChars = 320;
-
-// RFC 1870, RFC 6152, RFC 6531. Those of extensions that we do not announce are unknown (RFC 5321 §4.1.1.11: 555).
-const mailParameters: ReadonlySet<string> = new Set(['SIZE', 'BODY', 'SMTPUTF8']);
 
 /**
  * One client's conversation, apart from the wire: what each command comes to. Steps run one at a time, in the order of
@@ -83,19 +78,26 @@ export class Session {
     return closed({ ...step.reply, code: step.reply.code >= 500 ? 554 : 421 });
   }
 
-  async mail(from: string, parameters: Parameters, wire: WireFacts): Promise<StepResult> {
+  async mail({ path }: Mail, wire: WireFacts): Promise<StepResult> {
     const parts = this.#parts;
     this.#transaction = undefined;
     // RFC 9422 §4.1: MAILMAX counts all MAIL commands, so that beginning and never ending costs a stranger connections.
     if (this.#transactions >= parts.limits.messagesPerConnection) return closed(replies.tooManyMessages);
     this.#transactions += 1;
-    if (!Object.keys(parameters).every((name) => mailParameters.has(name))) return refused(replies.unknownParameter);
-    const sender = canonicalSender(from);
-    if (sender === undefined) return refused(replies.badSender);
-    if (parts.storage.shut() !== undefined) return refused(replies.noStorage);
+    const trace = parts.newTraceId();
+    const sender = canonicalSender(path);
+    if (sender === undefined) {
+      this.#traceConnect(trace);
+      parts.trace(trace, { what: 'mail', from: path.slice(0, maxSenderChars), helo: wire.helo, reply: '501 5.1.7' });
+      return refused(withTrace(replies.badSender, trace));
+    }
+    if (parts.storage.shut() !== undefined) {
+      // Where the disk is full a trace could not be written either.
+      parts.log.info({ trace, ip: this.#client.ip }, 'mail was refused, because it could not be stored');
+      return refused(withTrace(replies.noStorage, trace));
+    }
     // Not waited for here: when the message is there, the answer is, too.
     this.#startReverseLookup();
-    const trace = parts.newTraceId();
     this.#traceConnect(trace);
     parts.trace(trace, { what: 'mail', from: sender, helo: wire.helo, tls: wire.tls.used });
     const transaction = { trace, from: sender, recipients: [], returned: new Set<Address>(), wire, rcptCommands: 0 };
@@ -104,16 +106,16 @@ export class Session {
     return step;
   }
 
-  async rcpt(text: string, parameters: Parameters): Promise<StepResult> {
+  async rcpt({ path }: Rcpt): Promise<StepResult> {
     const parts = this.#parts;
     const transaction = this.#transaction;
     if (transaction === undefined) return refused(replies.internal);
-    if (Object.keys(parameters).length > 0) return refused(replies.unknownParameter);
     // RFC 9422 §4.2: RCPTMAX counts all RCPT commands. Beyond it nothing is looked up or written down.
-    if (transaction.rcptCommands >= parts.limits.recipients) return refused(replies.tooManyRecipients);
+    if (transaction.rcptCommands >= parts.limits.recipients)
+      return refused(withTrace(replies.tooManyRecipients, transaction.trace));
     transaction.rcptCommands += 1;
     const { domains, aliases } = parts.config;
-    const answer = await recipientOf(text, {
+    const answer = await recipientOf(path, {
       domains,
       aliases,
       lookup: (address) => this.#lookup(address),
@@ -125,19 +127,22 @@ export class Session {
       return step;
     }
     const { reply } = answer;
-    parts.trace(transaction.trace, { what: 'rcpt', to: text.slice(0, 320), reply: `${reply.code} ${reply.enhanced}` });
+    parts.trace(transaction.trace, { what: 'rcpt', to: path.slice(0, 320), reply: `${reply.code} ${reply.enhanced}` });
     const told = refused(withTrace(reply, transaction.trace));
     // Not to know now (451) is our trouble; everything else is guessing, whether for users or for an open relay.
     return reply.code >= 500 ? await this.#unknownRecipient(told) : told;
   }
 
-  /** Reads the message to its end, and says what became of it. Never throws. */
-  async data(stream: Readable): Promise<DataAnswer> {
-    const { limits } = this.#parts;
+  /** Where the octets of the message go. */
+  incoming(): IncomingMessage {
+    return new IncomingMessage(this.#parts.limits.messageBytes, this.#shared.memory);
+  }
+
+  /** What becomes of a message that was read to its end. Never throws. */
+  async data(received: Received): Promise<DataAnswer> {
     const { memory, retransmissions } = this.#shared;
     const transaction = this.#transaction;
     this.#transaction = undefined;
-    const received = await readMessage(stream, limits.messageBytes, memory);
     if (transaction === undefined) {
       if (received.kind === 'complete') memory.give(received.bytes.length);
       return { reply: replies.internal };
@@ -184,7 +189,7 @@ export class Session {
     this.#unknownRecipients += 1;
     if (this.#unknownRecipients >= unknownRecipientsClose) return closed(replies.tooManyUnknown);
     if (this.#unknownRecipients > unknownRecipientsSlow) {
-      await wait(slowAnswerMs, undefined, { signal: this.#ended.signal }).catch(() => undefined);
+      await this.#shared.tarpit.hold(slowAnswerMs, this.#ended.signal);
     }
     return told;
   }

@@ -25,6 +25,10 @@ export class WireCheck {
     this.#previous = part.at(-1) ?? this.#previous;
   }
 
+  get isAtLineStart(): boolean {
+    return this.#previous === LF;
+  }
+
   end(): void {
     this.bare ||= this.#previous === CR;
     this.longestLine = Math.max(this.longestLine, this.#lineOctets);

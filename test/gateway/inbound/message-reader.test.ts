@@ -1,12 +1,18 @@
-import { Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { MemoryBudget, readMessage } from '../../../gateway/inbound/message-reader.ts';
+import { IncomingMessage, MemoryBudget, type Received } from '../../../gateway/inbound/message-reader.ts';
 
-const read = async (parts: readonly Buffer[], maxBytes = 1_000_000, budget = new MemoryBudget(1_000_000)) =>
-  await readMessage(Readable.from(parts), maxBytes, budget);
+const read = async (
+  parts: readonly Buffer[],
+  maxBytes = 1_000_000,
+  budget = new MemoryBudget(1_000_000),
+): Promise<Received> => {
+  const incoming = new IncomingMessage(maxBytes, budget);
+  for (const part of parts) incoming.add(part);
+  return await incoming.end();
+};
 
 describe('reading a message', () => {
   it('gives the octets that came, however they were cut', async () => {
@@ -24,19 +30,16 @@ describe('reading a message', () => {
     setFlagsFromString('--expose-gc');
     const collect = runInNewContext('gc') as () => void;
     const kept: WeakRef<Buffer>[] = [];
-    let held = 0;
-    async function* pieces(): AsyncGenerator<Buffer> {
-      for (let i = 0; i < 200; i += 1) {
-        const piece = Buffer.alloc(4, '..\r\n');
-        kept.push(new WeakRef(piece));
-        yield piece;
-      }
-      await new Promise((resolve) => setImmediate(resolve));
-      collect();
-      held = kept.filter((one) => one.deref() !== undefined).length;
+    const incoming = new IncomingMessage(10_000, new MemoryBudget(10_000));
+    for (let i = 0; i < 200; i += 1) {
+      const piece = Buffer.alloc(4, '..\r\n');
+      kept.push(new WeakRef(piece));
+      incoming.add(piece);
     }
-    const received = await readMessage(Readable.from(pieces(), { objectMode: true }), 10_000, new MemoryBudget(10_000));
-    expect(received).toMatchObject({ kind: 'complete' });
+    await new Promise((resolve) => setImmediate(resolve));
+    collect();
+    const held = kept.filter((one) => one.deref() !== undefined).length;
+    expect(await incoming.end()).toMatchObject({ kind: 'complete' });
     expect(held).toBeLessThan(100);
   });
 
@@ -52,6 +55,26 @@ describe('reading a message', () => {
     const budget = new MemoryBudget(50);
     expect(await read([Buffer.alloc(30), Buffer.alloc(30)], 1_000, budget)).toEqual({ kind: 'no-memory' });
     expect(budget.used).toBe(0);
+  });
+
+  it('what is given up gives back what it took, and takes nothing more', async () => {
+    const budget = new MemoryBudget(100);
+    const incoming = new IncomingMessage(100, budget);
+    incoming.add(Buffer.alloc(30));
+    expect([budget.used, incoming.abort()]).toEqual([30, { kind: 'aborted' }]);
+    incoming.add(Buffer.alloc(30));
+    expect(budget.used).toBe(0);
+  });
+
+  it('the last line of chunks is ended where the sender did not', async () => {
+    const ended = async (text: string): Promise<string> => {
+      const incoming = new IncomingMessage(100, new MemoryBudget(100));
+      incoming.add(Buffer.from(text));
+      incoming.endLine();
+      const received = await incoming.end();
+      return received.kind === 'complete' ? Buffer.from(received.bytes).toString() : received.kind;
+    };
+    expect([await ended('a\r\nb'), await ended('a\r\n'), await ended('')]).toEqual(['a\r\nb\r\n', 'a\r\n', '']);
   });
 
   it('one network has its share of the memory, however much of it is free, and leaves the rest to others', async () => {

@@ -38,8 +38,7 @@ export function parseCommand(line: Uint8Array): Command {
   } catch {
     return wrong(replies.notUtf8);
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\x00-\x08\x0a-\x1f\x7f]/.test(text)) return wrong(replies.controlCharacters);
+  if (line.some((octet) => octet < 0x20 || octet === 0x7f)) return wrong(replies.controlCharacters);
   const blank = text.indexOf(' ');
   const verb = (blank < 0 ? text : text.slice(0, blank)).toUpperCase();
   const rest = blank < 0 ? '' : text.slice(blank + 1).trim();

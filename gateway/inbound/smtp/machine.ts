@@ -174,5 +174,5 @@ function greetingOf(setting: Setting): readonly string[] {
 }
 
 function isBeyondAscii(text: string): boolean {
-  return /[^\x00-\x7f]/.test(text);
+  return Buffer.byteLength(text) !== text.length;
 }

@@ -64,6 +64,22 @@ rules:
     do: reject
     reply: the author's domain neither signs this message (DKIM) nor names your host (SPF); please ask your postmaster
 
+  # A stolen account shows by what it sends; what is held waits for the postmaster ("epost queue").
+  - id: slowed-identity
+    stages: relay
+    when: identity.standing == "slowed"
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 20/h, over: hold}
+
+  - id: unusual-volume
+    stages: relay
+    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    do: hold
+
+  - id: many-strangers
+    stages: relay
+    when: history.firstTimeRecipients > 0
+    limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
+
   - id: relay-volume
     stages: relay
     when: identity.verified
@@ -86,6 +102,7 @@ expect:
   - {given: {bounce: {result: fail}}, verdict: reject, rule: forged-bounce}
   - {given: {stage: relay}, verdict: accept}
   - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+  - {given: {stage: relay, volume: {lastHour: 201, timesUsual: 20}}, verdict: hold, rule: unusual-volume}
 `;
 
 const closed = `# ePOST policy "closed": mail from the ring itself and from partners named here, and from nobody else.
@@ -125,6 +142,22 @@ rules:
     do: reject
     reply: the From field must name exactly one author
 
+  # A stolen account shows by what it sends; what is held waits for the postmaster ("epost queue").
+  - id: slowed-identity
+    stages: relay
+    when: identity.standing == "slowed"
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 20/h, over: hold}
+
+  - id: unusual-volume
+    stages: relay
+    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    do: hold
+
+  - id: many-strangers
+    stages: relay
+    when: history.firstTimeRecipients > 0
+    limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
+
   - id: relay-volume
     stages: relay
     when: identity.verified
@@ -141,6 +174,7 @@ expect:
   - {given: {stage: relay}, verdict: accept}
   - {given: {stage: relay, author: {kind: none}}, verdict: reject, rule: one-author}
   - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+  - {given: {stage: relay, volume: {lastHour: 201, timesUsual: 20}}, verdict: hold, rule: unusual-volume}
 `;
 
 /** Every rule of the standard policy counted, none acted upon. */

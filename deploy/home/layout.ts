@@ -109,3 +109,8 @@ export function runFolder(layout: Layout): string {
   chmodSync(folder, 0o700);
   return folder;
 }
+
+/** The socket by which commands tell the running gateway of this home. */
+export function controlPath(layout: Layout): string {
+  return path.join(runFolder(layout), 'gateway.ctl');
+}

@@ -56,6 +56,7 @@ export interface GatewayOptions {
   /** The keys that sign now, for every domain of the ring; asked for at each message. */
   readonly dkim: () => readonly DkimKey[];
   readonly ledgerDir: string;
+  readonly tlsReportDir: string;
   readonly trace: Trace;
   readonly log: Log;
   readonly now: () => number;

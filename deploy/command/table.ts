@@ -2,7 +2,6 @@ import { check, policyCheck } from './check.ts';
 import { dkimRotate, dkimStatus } from './dkim.ts';
 import { dns } from './dns.ts';
 import { explainCommand } from './explain.ts';
-import { identityList, identityStandings } from './identity.ts';
 import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
@@ -10,11 +9,11 @@ import { policyEvidence } from './policy-evidence.ts';
 import { policyReplay } from './policy-replay.ts';
 import { policyHistory, policyInit, policyPromote, policyRollback } from './policy-revisions.ts';
 import { policyTest } from './policy-test.ts';
-import { policyUserCheck, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
 import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
 import { status } from './status.ts';
+import { tlsReportCommand } from './tls-report.ts';
 import { trace } from './trace.ts';
 import { userAdd, userList, userPasswd, userRevoke } from './user.ts';
 
@@ -32,8 +31,6 @@ export const commands: readonly Command[] = [
   userList,
   userPasswd,
   userRevoke,
-  ...identityStandings,
-  identityList,
   queueList,
   queueShow,
   ...queueSteer,
@@ -45,15 +42,12 @@ export const commands: readonly Command[] = [
   policyHistory,
   policyRollback,
   policyEvidence,
-  policyUserSet,
-  policyUserShow,
-  policyUserCheck,
-  policyUserRemove,
   trace,
   explainCommand,
   dns,
   dkimStatus,
   dkimRotate,
+  tlsReportCommand,
   check,
   status,
 ];

@@ -32,6 +32,7 @@ export interface Layout {
     readonly dkim: string;
     readonly queue: string;
     readonly ledger: string;
+    readonly tlsReports: string;
   };
   readonly tls: { readonly certificate: string; readonly key: string };
   readonly trace: string;
@@ -65,6 +66,7 @@ export function layoutOf(folder: string): Layout {
       dkim: at('gateway', 'dkim'),
       queue: at('gateway', 'queue'),
       ledger: at('gateway', 'ledger'),
+      tlsReports: at('gateway', 'tls-reports'),
     },
     tls: { certificate: at('tls', 'cert.pem'), key: at('tls', 'key.pem') },
     trace: at('trace'),
@@ -75,7 +77,7 @@ export function layoutOf(folder: string): Layout {
 export function userFiles(
   layout: Layout,
   address: Address,
-): { folder: string; key: string; certificate: string; login: string; policy: string } {
+): { folder: string; key: string; certificate: string; login: string } {
   // Canonical addresses hold no path separator but may hold characters that file systems treat alike.
   const folder = path.join(layout.users, encodeURIComponent(address).replaceAll('*', '%2A'));
   return {
@@ -83,7 +85,6 @@ export function userFiles(
     key: path.join(folder, 'identity.key'),
     certificate: path.join(folder, 'identity.cert'),
     login: path.join(folder, 'login.json'),
-    policy: path.join(folder, 'policy.yaml'),
   };
 }
 
@@ -108,9 +109,4 @@ export function runFolder(layout: Layout): string {
   }
   chmodSync(folder, 0o700);
   return folder;
-}
-
-/** The socket by which commands tell the running gateway of this home. */
-export function controlPath(layout: Layout): string {
-  return path.join(runFolder(layout), 'gateway.ctl');
 }

@@ -1,16 +1,23 @@
 /** One delivery of one message to one mail server, for recipients of one domain: what became of each of them. */
-import type { Mail, RecipientTrouble, Sent, SmtpTrouble } from './connection.ts';
+import type { Mail, RecipientTrouble, Sent, SmtpClient, SmtpTrouble } from './connection.ts';
 import { isPermanent, type Outcome, shortReply, statusOf } from './outcome.ts';
 import type { SmtpPool } from './pool.ts';
 import type { Hop } from './route.ts';
 import type { TlsDemand } from './smtp/tls-demand.ts';
+import type { TlsFailure } from './tls-report/session-result.ts';
 import type { Level } from './transport/security.ts';
 
 export type Delivery =
   /** The server answered for the recipients; each of them has an outcome. */
-  | { readonly kind: 'answered'; readonly outcomes: ReadonlyMap<string, Outcome>; readonly level: Level }
+  | {
+      readonly kind: 'answered';
+      readonly outcomes: ReadonlyMap<string, Outcome>;
+      readonly level: Level;
+      /** Why its certificate would not do for a verified connection, if it would not. */
+      readonly certificateTrouble: string;
+    }
   /** The server was of no use, and nothing of the message has reached it: the next one may be tried. */
-  | { readonly kind: 'unusable'; readonly reply: string; readonly status: string };
+  | { readonly kind: 'unusable'; readonly reply: string; readonly status: string; readonly tls?: TlsFailure };
 
 /** Never throws for what a server does. `onDelivered`: see SmtpClient.send. */
 export async function deliverTo(
@@ -29,7 +36,7 @@ export async function deliverTo(
     // A kept connection that the host closes, with or without a 421, says nothing of the host.
     const closed = sent.kind === 'failed' && (isSilentEnd(sent) || (sent.trouble.code === 421 && !sent.began));
     if (closed && lent.reused && !fresh) continue;
-    return judged(sent, hop, mail, now(), lent.client.level);
+    return judged(sent, hop, mail, now(), lent.client);
   }
   return { kind: 'unusable', reply: 'the connection was closed again and again', status: '4.4.2' };
 }
@@ -43,11 +50,19 @@ function isSilentEnd(sent: Extract<Sent, { kind: 'failed' }>): boolean {
 function unusable(trouble: SmtpTrouble): Delivery {
   const reply = shortReply(trouble.reply);
   // RFC 3463: 4.7.5 cryptographic failure, 4.4.1 no answer from host.
-  if (trouble.name === 'tls') return { kind: 'unusable', reply, status: '4.7.5' };
+  // A handshake that broke off has no type of its own.
+  if (trouble.name === 'tls')
+    return { kind: 'unusable', reply, status: '4.7.5', tls: trouble.tls ?? 'validation-failure' };
   return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false) };
 }
 
-function judged(sent: Sent, hop: Hop, mail: Mail, at: number, level: Level): Delivery {
+function judged(
+  sent: Sent,
+  hop: Hop,
+  mail: Mail,
+  at: number,
+  { level, certificateTrouble }: Pick<SmtpClient, 'level' | 'certificateTrouble'>,
+): Delivery {
   const host = hop.name;
   const outcomes = new Map<string, Outcome>();
   for (const refusal of sent.refused) outcomes.set(refusal.recipient, refusedOutcome(refusal, host, at, 'RCPT'));
@@ -55,7 +70,7 @@ function judged(sent: Sent, hop: Hop, mail: Mail, at: number, level: Level): Del
     const reply = shortReply(sent.reply);
     const { takesDsn } = sent;
     for (const recipient of sent.accepted) outcomes.set(recipient, { kind: 'delivered', at, host, reply, takesDsn });
-    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at), level };
+    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at), level, certificateTrouble };
   }
   const { trouble } = sent;
   // RFC 5321 §3.8: 421 says that the host closes, whatever was asked.
@@ -64,7 +79,7 @@ function judged(sent: Sent, hop: Hop, mail: Mail, at: number, level: Level): Del
   for (const recipient of mail.recipients) {
     if (!outcomes.has(recipient)) outcomes.set(recipient, wholeOutcome(trouble, host, at));
   }
-  return { kind: 'answered', outcomes, level };
+  return { kind: 'answered', outcomes, level, certificateTrouble };
 }
 
 function refusedOutcome(refusal: RecipientTrouble, host: string, at: number, command: 'RCPT' | 'other'): Outcome {

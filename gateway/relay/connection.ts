@@ -5,8 +5,9 @@ import type { Hop } from './route.ts';
 import { type Extensions, extensionsOf, noExtensions } from './smtp/extensions.ts';
 import { chunkPieces, dataPieces } from './smtp/message-lines.ts';
 import type { Reply } from './smtp/reply.ts';
-import { isOptional, shortcoming, type TlsDemand } from './smtp/tls-demand.ts';
+import { authorizationCode, isOptional, shortcoming, type TlsDemand } from './smtp/tls-demand.ts';
 import { Wire, WireFault } from './smtp/wire.ts';
+import type { TlsFailure } from './tls-report/session-result.ts';
 import type { Level } from './transport/security.ts';
 
 /** What went wrong on the way, in the words of the remote host where it said something. */
@@ -19,6 +20,8 @@ export interface SmtpTrouble {
   readonly name: 'refused' | 'connection' | 'time-out' | 'protocol' | 'tls' | 'message' | 'envelope';
   /** RFC 3463, where we found out ourselves. */
   readonly status?: string;
+  /** Where `tls` is what went wrong: how RFC 8460 counts it. */
+  readonly tls?: TlsFailure;
 }
 
 export interface RecipientTrouble extends SmtpTrouble {
@@ -171,6 +174,11 @@ export class SmtpClient {
     return this.encrypted ? 'encrypted' : 'plain';
   }
 
+  /** Why the certificate that was shown would not do for a verified connection; empty where it would, or none was shown. */
+  get certificateTrouble(): string {
+    return this.#isVerified || this.#wire.tls === undefined ? '' : authorizationCode(this.#wire.tls);
+  }
+
   async #greet({ name, times, tls, auth }: OpenOptions): Promise<void> {
     const servername = this.hop.name === this.hop.address ? undefined : this.hop.name;
     // Port 465 is TLS from the first byte (RFC 8314 §3.3); a smarthost may be there.
@@ -181,10 +189,10 @@ export class SmtpClient {
     if (tls.kind !== 'none' && !this.encrypted && this.#extensions.startTls)
       await this.#startTls(tls, name, servername);
     if (!this.encrypted && !isOptional(tls)) {
-      throw tlsFault('the host offers no TLS, and mail for it must not go without');
+      throw tlsFault('starttls-not-supported', 'the host offers no TLS, and mail for it must not go without');
     }
     const lacking = this.#wire.tls === undefined ? undefined : shortcoming(tls, this.#wire.tls, this.hop.name);
-    if (lacking !== undefined) throw tlsFault(lacking);
+    if (lacking !== undefined) throw tlsFault(lacking.type, lacking.why);
     this.#isVerified = tls.kind === 'dane' || this.#wire.tls?.authorized === true;
     if (auth !== undefined) await this.#logIn(auth);
   }
@@ -206,7 +214,7 @@ export class SmtpClient {
     const reply = await this.#wire.command('STARTTLS');
     if (reply.code !== 220) {
       if (isOptional(tls)) return;
-      throw tlsFault(`the host refused STARTTLS: ${reply.text.trimEnd()}`);
+      throw tlsFault('starttls-not-supported', `the host refused STARTTLS: ${reply.text.trimEnd()}`);
     }
     await this.#wire.upgrade(servername, this.#times.greetingMs);
     // RFC 3207 §4.2: what it said before TLS is forgotten.
@@ -215,7 +223,8 @@ export class SmtpClient {
 
   /** RFC 4954 with PLAIN (RFC 4616), or LOGIN where the host knows nothing else. */
   async #logIn({ user, password }: Credentials): Promise<void> {
-    if (!this.encrypted) throw tlsFault('the password is not sent without TLS, and the host offers none');
+    if (!this.encrypted)
+      throw tlsFault('starttls-not-supported', 'the password is not sent without TLS, and the host offers none');
     const base64 = (text: string): string => Buffer.from(text).toString('base64');
     let reply: Reply;
     if (this.#extensions.auth.has('PLAIN')) {
@@ -406,8 +415,8 @@ function cannot(name: 'message' | 'envelope', status: string, reply: string): St
   return new StepFault({ reply, status, command: 'MAIL FROM', name });
 }
 
-function tlsFault(reply: string): StepFault {
-  return new StepFault({ reply, command: 'STARTTLS', name: 'tls' });
+function tlsFault(tls: TlsFailure, reply: string): StepFault {
+  return new StepFault({ reply, command: 'STARTTLS', name: 'tls', tls });
 }
 
 function isInternationalHeader(bytes: Uint8Array): boolean {

@@ -7,7 +7,7 @@ import type { Resolver } from '../dns/answer.ts';
 import { readHeaderBlock } from '../header-fields.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
 import { nextTryAt, type RetrySettings } from './backoff.ts';
-import { deliverTo } from './client.ts';
+import { type Delivery, deliverTo } from './client.ts';
 import type { Mail, RecipientDsn } from './connection.ts';
 import type { Ledger } from './ledger.ts';
 import { type NoticeFacts, noticeFacts } from './notice.ts';
@@ -23,7 +23,8 @@ import {
   type RelayBody,
 } from './relay-job.ts';
 import { type Hop, type RouteOptions, routeTo } from './route.ts';
-import type { Level, Transport } from './transport/security.ts';
+import { type SessionResult, sessionFailure } from './tls-report/session-result.ts';
+import type { Level, Security, Transport } from './transport/security.ts';
 
 export type Told =
   | { readonly kind: 'sent' | 'no-such-user' }
@@ -45,6 +46,8 @@ export interface DeliverParts {
   readonly resolver: Resolver;
   readonly pool: SmtpPool;
   readonly transport: Transport;
+  /** What a try proved of TLS, for the domain's reports (RFC 8460). */
+  readonly tlsResult: (result: SessionResult) => void;
   readonly ledger: Ledger;
   readonly hostname: string;
   /** What goes out as reverse-path. */
@@ -164,11 +167,29 @@ class DeliveryAttempt {
       this.#signal.throwIfAborted();
       const { pool, now, transport } = this.#parts;
       const security = await transport.of(this.#domain, hop);
+      const { policy } = security;
+      const server = { name: hop.name, address: hop.address };
       if (security.kind === 'refused') {
+        this.#parts.tlsResult({
+          domain: this.#domain,
+          policy,
+          server,
+          failure: { type: security.type, reason: security.why },
+        });
         useless.push(`${hop.name} (${hop.address}): ${security.why}`);
         continue;
       }
       const delivery = await deliverTo(pool, hop, security.demand, mail, now, (accepted) => this.#wrote(accepted));
+      if (hop.isSmarthost !== true) {
+        const failure = tlsFailureOf(delivery, security);
+        if (delivery.kind === 'answered' || failure !== undefined)
+          this.#parts.tlsResult({
+            domain: this.#domain,
+            policy,
+            server,
+            ...(failure === undefined ? {} : { failure }),
+          });
+      }
       if (delivery.kind === 'answered') {
         for (const [recipient, outcome] of delivery.outcomes) this.#outcomes.set(recipient, outcome);
         await this.#secured(hop, security.by, delivery.level);
@@ -322,6 +343,16 @@ class DeliveryAttempt {
       trace(id, { what: 'delivery', recipient, result: kind, host, reply });
     }
   }
+}
+
+/** A host that was of no use for another reason than TLS says nothing of its TLS. */
+function tlsFailureOf(
+  delivery: Delivery,
+  { policy, tested }: Extract<Security, { kind: 'demand' }>,
+): SessionResult['failure'] {
+  if (delivery.kind === 'unusable')
+    return delivery.tls === undefined ? undefined : { type: delivery.tls, reason: delivery.reply };
+  return tested === undefined ? sessionFailure(policy, delivery) : { type: 'validation-failure', reason: tested };
 }
 
 /** RFC 3461 §4.1: where nothing was asked, failures are told, and delays. */

@@ -14,7 +14,7 @@ import type { NoticeFacts } from './notice.ts';
 import { SmtpPool } from './pool.ts';
 import { lanePrefix } from './relay-job.ts';
 import type { RouteOptions } from './route.ts';
-import { sendingHistory } from './sending-history.ts';
+import { TlsBook } from './tls-report/tls-book.ts';
 import { transportSecurity } from './transport/security.ts';
 import { StsBook } from './transport/sts-book.ts';
 import { fetchStsPolicy } from './transport/sts-fetch.ts';
@@ -45,7 +45,8 @@ export interface RelayPost {
   store(bytes: Uint8Array, salt: Uint8Array): Promise<unknown>;
 }
 
-export interface RelayOptions extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'dkim' | 'maxMessageBytes'> {
+export interface RelayOptions
+  extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'history' | 'dkim' | 'maxMessageBytes'> {
   readonly queue: Queue;
   /** Shut while the disk is not well: then nothing is taken, and no attempt begins. */
   readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;
@@ -55,6 +56,8 @@ export interface RelayOptions extends Pick<IntakeParts, 'hostname' | 'ring' | 'd
   readonly settings: RelaySettings;
   /** A folder of its own. */
   readonly ledgerDir: string;
+  /** A folder of its own, for what TLS came to each day (RFC 8460). */
+  readonly tlsReportDir: string;
   readonly now: () => number;
   readonly random: () => number;
   readonly log: RelayLog;
@@ -79,10 +82,17 @@ export function startRelay(options: RelayOptions): Relay {
     smarthostAuth: settings.smarthostAuth,
   });
   const allowPrivate = settings.allowPrivate ?? false;
+  const tls = new TlsBook({
+    folder: options.tlsReportDir,
+    now,
+    onFault: (fault) => log.error({ fault: String(fault) }, 'what TLS came to cannot be written down'),
+  });
   const book = new StsBook({
     resolver,
     marks: queue,
     fetch: (domain) => fetchStsPolicy(domain, { resolver, allowPrivate, ...settings.policyHosts }),
+    onFailure: (domain, type, reason) =>
+      tls.add({ domain, policy: { type: 'sts', strings: [], mx: [] }, failure: { type, reason } }),
     now,
     log,
   });
@@ -98,6 +108,7 @@ export function startRelay(options: RelayOptions): Relay {
     resolver,
     pool,
     transport,
+    tlsResult: (result) => tls.add(result),
     ledger,
     hostname,
     returnPaths: options.returnPaths,
@@ -125,11 +136,7 @@ export function startRelay(options: RelayOptions): Relay {
     },
     options.storage.whenOpen(worker),
   );
-  const intake = new Intake({
-    ...options,
-    history: sendingHistory(queue, now),
-    store: (bytes, salt) => post.store(bytes, salt),
-  });
+  const intake = new Intake({ ...options, store: (bytes, salt) => post.store(bytes, salt) });
   const detach = post.onRelayRequest((request) => intake.take(request));
   return {
     async stop(graceMs) {
@@ -137,6 +144,7 @@ export function startRelay(options: RelayOptions): Relay {
       await handle.stop(graceMs);
       pool.close();
       ledger.close();
+      tls.stop();
     },
   };
 }

@@ -241,6 +241,7 @@ async function benchRelay(shape: Shape): Promise<void> {
     resolver: createResolver({ servers: [dns.address], timeoutMs: 1_000, now: Date.now }),
     settings: { mxPort: said as number, allowPrivate: true },
     ledgerDir: path.join(dir, 'ledger'),
+    tlsReportDir: path.join(dir, 'tls-reports'),
     hostname: 'gw.example.org',
     returnPaths: returnPaths(new Uint8Array(32)),
     ring: { name: 'example.org', domains: ['example.org'] },

@@ -88,6 +88,7 @@ describe('the gateway beside a node', () => {
       tls: { current: () => ({}), onChange: () => () => undefined },
       dkim: () => [],
       ledgerDir: join(node.root, 'ledger'),
+      tlsReportDir: join(node.root, 'tls-reports'),
       trace: (trace, event) => events.push({ trace, ...event }),
       log: silent,
       now: Date.now,

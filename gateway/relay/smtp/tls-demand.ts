@@ -2,6 +2,7 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { TlsaRecord } from '../../dns/answer.ts';
+import { certificateFailure, type TlsFailure } from '../tls-report/session-result.ts';
 
 export type TlsDemand =
   /** No TLS: it has just failed, and nobody asks for it. */
@@ -20,8 +21,13 @@ export function isOptional(demand: TlsDemand): boolean {
   return demand.kind === 'none' || demand.kind === 'opportunistic';
 }
 
+export interface Shortcoming {
+  readonly type: TlsFailure;
+  readonly why: string;
+}
+
 /** Undefined where what was shown is enough, or why not. */
-export function shortcoming(demand: TlsDemand, socket: TLSSocket, name: string): string | undefined {
+export function shortcoming(demand: TlsDemand, socket: TLSSocket, name: string): Shortcoming | undefined {
   switch (demand.kind) {
     case 'none':
     case 'opportunistic':
@@ -31,15 +37,28 @@ export function shortcoming(demand: TlsDemand, socket: TLSSocket, name: string):
       // Chain, dates and name (servername is the host's name), as node:tls checked them.
       return socket.authorized
         ? undefined
-        : `its certificate is not valid for ${name}: ${String(socket.authorizationError)}`;
+        : {
+            type: certificateFailure(authorizationCode(socket)),
+            why: `its certificate is not valid for ${name}: ${String(socket.authorizationError)}`,
+          };
     default: {
       const leaf = socket.getPeerX509Certificate();
-      if (leaf === undefined) return 'it showed no certificate';
+      if (leaf === undefined) return { type: 'validation-failure', why: 'it showed no certificate' };
       return matchesAny(demand.records, leaf, name, Date.now())
         ? undefined
-        : 'its certificate is not the one that its TLSA records name (DANE)';
+        : {
+            type: 'validation-failure',
+            why: 'its certificate is not the one that its TLSA records name (DANE)',
+          };
     }
   }
+}
+
+/** Node's short name for what is wrong with a certificate, for instance CERT_HAS_EXPIRED; empty where nothing is. */
+export function authorizationCode({ authorizationError }: TLSSocket): string {
+  const error: unknown = authorizationError;
+  if (error instanceof Error) return (error as NodeJS.ErrnoException).code ?? error.message;
+  return typeof error === 'string' ? error : '';
 }
 
 /** Records that say something about SMTP: RFC 7672 §3.1.3 gives usages 0 and 1 no meaning; unknown selectors and digests are unusable. */

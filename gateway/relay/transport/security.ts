@@ -4,6 +4,7 @@ import type { Resolver } from '../../dns/answer.ts';
 import { AnswerCache } from '../../dns/answer-cache.ts';
 import type { Hop } from '../route.ts';
 import type { TlsDemand } from '../smtp/tls-demand.ts';
+import { type AppliedPolicy, noPolicy, type TlsFailure } from '../tls-report/session-result.ts';
 import { daneOf } from './dane.ts';
 import { namesServer, type StsPolicy } from './mta-sts.ts';
 import type { Marks } from './sts-book.ts';
@@ -13,9 +14,16 @@ export const levels = ['plain', 'encrypted', 'verified'] as const;
 export type Level = (typeof levels)[number];
 
 export type Security =
-  | { readonly kind: 'demand'; readonly demand: TlsDemand; readonly by: 'none' | 'mta-sts' | 'dane' }
+  | {
+      readonly kind: 'demand';
+      readonly demand: TlsDemand;
+      readonly by: 'none' | 'mta-sts' | 'dane';
+      readonly policy: AppliedPolicy;
+      /** What would be refused if the policy were enforced: it is being tested, and told of in reports (RFC 8461 §5). */
+      readonly tested?: string;
+    }
   /** This server must not be used now. */
-  | { readonly kind: 'refused'; readonly why: string };
+  | { readonly kind: 'refused'; readonly why: string; readonly policy: AppliedPolicy; readonly type: TlsFailure };
 
 export interface TransportParts {
   readonly resolver: Resolver;
@@ -38,7 +46,13 @@ const rememberMs = 90 * 24 * 3_600_000;
 const freshMs = 7 * 24 * 3_600_000;
 const maxDomains = 20_000;
 
-const opportunistic: Security = { kind: 'demand', demand: { kind: 'opportunistic' }, by: 'none' };
+const opportunistic: Security = {
+  kind: 'demand',
+  demand: { kind: 'opportunistic' },
+  by: 'none',
+  policy: noPolicy,
+};
+const tlsaPolicy: AppliedPolicy = { type: 'tlsa', strings: [], mx: [] };
 
 export function transportSecurity({ resolver, policyFor, marks, now, log }: TransportParts): Transport {
   const seen = new AnswerCache<Level>(maxDomains);
@@ -54,24 +68,27 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
       if (hop.validated === true) {
         const dane = await daneOf(hop.name, hop.port, resolver);
         if (dane.kind === 'unknown') {
-          return { kind: 'refused', why: `whether it has TLSA records (DANE) could not be found out: ${dane.why}` };
+          const why = `whether it has TLSA records (DANE) could not be found out: ${dane.why}`;
+          return { kind: 'refused', why, policy: tlsaPolicy, type: 'dnssec-invalid' };
         }
         // RFC 8461 §2: DANE comes first.
-        if (dane.kind === 'demand') return { kind: 'demand', demand: dane.demand, by: 'dane' };
+        if (dane.kind === 'demand') return { kind: 'demand', demand: dane.demand, by: 'dane', policy: tlsaPolicy };
       }
       const policy = await policyFor(domain);
       if (policy === undefined || policy.mode === 'none') return opportunistic;
       const named = namesServer(policy.mx, hop.name);
+      const applied = appliedPolicy(policy);
+      const notNamed = `the MTA-STS policy of ${domain} does not name this server`;
       if (policy.mode === 'testing') {
         if (!named)
           log.warn(
             { domain, server: hop.name },
             'a mail server is not named by the MTA-STS policy of its domain, which is only being tested',
           );
-        return opportunistic;
+        return { ...opportunistic, policy: applied, ...(named ? {} : { tested: notNamed }) };
       }
-      if (!named) return { kind: 'refused', why: `the MTA-STS policy of ${domain} does not name this server` };
-      return { kind: 'demand', demand: { kind: 'public-authority' }, by: 'mta-sts' };
+      if (!named) return { kind: 'refused', why: notNamed, policy: applied, type: 'validation-failure' };
+      return { kind: 'demand', demand: { kind: 'public-authority' }, by: 'mta-sts', policy: applied };
     },
 
     async reached(domain, level) {
@@ -85,4 +102,15 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
       return fell;
     },
   };
+}
+
+/** As the domain published it, but in our order of lines. */
+function appliedPolicy({ mode, mx, maxAgeMs }: StsPolicy): AppliedPolicy {
+  const strings = [
+    'version: STSv1',
+    `mode: ${mode}`,
+    ...mx.map((name) => `mx: ${name}`),
+    `max_age: ${maxAgeMs / 1_000}`,
+  ];
+  return { type: 'sts', strings, mx };
 }

@@ -15,6 +15,8 @@ export interface StsBookParts {
   readonly resolver: Resolver;
   readonly marks: Marks;
   readonly fetch: (domain: string) => Promise<Fetched>;
+  /** Told of a policy that is announced and cannot be had or read, for the domain's reports. */
+  readonly onFailure?: (domain: string, type: 'sts-policy-fetch-error' | 'sts-policy-invalid', reason: string) => void;
   readonly now: () => number;
   readonly log: { warn(fields: object, message: string): void };
 }
@@ -65,6 +67,8 @@ export class StsBook {
     const read = fetched.kind === 'text' ? readStsPolicy(fetched.text) : { kind: 'invalid' as const, why: fetched.why };
     if (read.kind === 'invalid') {
       log.warn({ domain, reason: read.why }, 'the MTA-STS policy of a domain cannot be used');
+      const type = fetched.kind === 'text' ? 'sts-policy-invalid' : 'sts-policy-fetch-error';
+      this.#parts.onFailure?.(domain, type, read.why);
       this.#failed.set(domain, true, restAfterFailureMs, now());
       return undefined;
     }

@@ -5,6 +5,7 @@ import { defaultRetry } from '../../../gateway/relay/backoff.ts';
 import { deliverWorker } from '../../../gateway/relay/deliver.ts';
 import { Ledger } from '../../../gateway/relay/ledger.ts';
 import { SmtpPool } from '../../../gateway/relay/pool.ts';
+import { noPolicy } from '../../../gateway/relay/tls-report/session-result.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
 
@@ -15,9 +16,10 @@ const worker = deliverWorker({
   resolver: createResolver({ servers: [dns], timeoutMs: 1_000, now: Date.now }),
   pool: new SmtpPool({ hostname: 'gw.example.org' }),
   transport: {
-    of: async () => ({ kind: 'demand', demand: { kind: 'opportunistic' }, by: 'none' }),
+    of: async () => ({ kind: 'demand', demand: { kind: 'opportunistic' }, by: 'none', policy: noPolicy }),
     reached: async () => false,
   },
+  tlsResult: () => undefined,
   ledger: new Ledger(join(dir, 'ledger'), Date.now),
   hostname: 'gw.example.org',
   returnPaths: returnPaths(new Uint8Array(32)),

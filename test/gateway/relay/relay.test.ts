@@ -15,6 +15,8 @@ import { Ledger } from '../../../gateway/relay/ledger.ts';
 import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import { type Relay, type RelaySettings, startRelay } from '../../../gateway/relay/relay.ts';
 import { encodeRelayBody } from '../../../gateway/relay/relay-job.ts';
+import { dayOf } from '../../../gateway/relay/tls-report/day-tally.ts';
+import { readDay } from '../../../gateway/relay/tls-report/tls-book.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import type { RelayAnswer, RelayRequest } from '../../../node/door/gateway-post.ts';
 import type { Decision } from '../../../policy/decide.ts';
@@ -93,6 +95,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
       ...settings,
     },
     ledgerDir: join(dir, 'ledger'),
+    tlsReportDir: join(dir, 'tls-reports'),
     hostname: 'gw.example.org',
     returnPaths: paths,
     ring: { name: 'example.org', domains: ['example.org'] },
@@ -139,6 +142,7 @@ afterEach(async () => {
   await dns.close();
   await rm(join(dir, 'queue'), { recursive: true });
   await rm(join(dir, 'ledger'), { recursive: true });
+  await rm(join(dir, 'tls-reports'), { recursive: true, force: true });
 });
 
 let requests = 0;
@@ -157,7 +161,6 @@ function request(to: string[], fields: Fields = {}): RelayRequest {
   return {
     id,
     from: from as unknown as RelayRequest['from'],
-    proof: { key: 'k', issuer: 'i', standing: 'good' },
     envelope: { from: fields.from ?? 'alice@example.org', to, dsn: fields.dsn },
     message: {} as RelayRequest['message'],
     trace: `trace-${requests}`,
@@ -402,6 +405,21 @@ describe('delivery', () => {
     const { attempts } = (await jobOf(one))!;
     expect(attempts.map(({ outcome }) => outcome)).toEqual(['crashed', 'done']);
     expect(attempts[1]?.why).toContain('accepted in an attempt that did not end');
+  });
+
+  test('what TLS came to is counted for the domain’s report, and that of a dead host is not', async () => {
+    await ask(request(['a@dead.example']));
+    await until('the mail is there', async () => (await queue.counts()).done === 1);
+    await relay.stop(1_000);
+    expect(readDay(join(dir, 'tls-reports'), dayOf(Date.now()))?.policies).toMatchObject([
+      {
+        domain: 'dead.example',
+        type: 'no-policy-found',
+        successful: 0,
+        failed: 1,
+        failures: [{ type: 'starttls-not-supported', server: 'mx.dest.example', address: '127.0.0.1' }],
+      },
+    ]);
   });
 
   test('8-bit and international mail says so, and a real server takes it over TLS', async () => {

@@ -27,6 +27,8 @@ export interface Account {
   /** Resolves when every recipient that was `sent` is safe at the ring. The same submission again doubles nothing. */
   submit(envelope: SubmittedEnvelope, bytes: Uint8Array, trace: string): Promise<Submission>;
   lookup(address: Address): Promise<Lookup>;
+  /** What the user's blocks take and may take in the ring; undefined where nobody counts (RFC 9208). */
+  quota?(): Promise<{ readonly usedBytes: number; readonly limitBytes: number } | undefined>;
   /** Whether the user may write in the name of that address. */
   ownsAddress(address: string): boolean;
 }

@@ -71,6 +71,16 @@ export interface Folder {
     mode: 'set' | 'add' | 'remove',
     flags: readonly string[],
   ): Promise<readonly MessageEntry[]>;
+  /**
+   * The same for those whose modseq is not above `unchangedSince`, all at one point of the folder's history (RFC 7162 §3.1.3). `modified`: the
+   * uids of those left alone, ascending.
+   */
+  setFlagsIfUnchanged(
+    uids: readonly number[],
+    mode: 'set' | 'add' | 'remove',
+    flags: readonly string[],
+    unchangedSince: number,
+  ): Promise<{ readonly entries: readonly MessageEntry[]; readonly modified: readonly number[] }>;
   /** Removes exactly these messages, whatever their flags; gives the uids that were there. */
   expunge(uids: readonly number[]): Promise<readonly number[]>;
   /** The copies share the blocks. `from[i]` became `to[i]`; uids that are not there are left out. */

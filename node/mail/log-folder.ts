@@ -58,6 +58,8 @@ export class LogFolder implements Folder {
   // Another one each time, so that a restored backup of this node does not give a name a second time. 48 bits: safe as a number.
   readonly #origin = randomBytes(6).readUIntBE(0, 6);
   #serial = 0;
+  /** Messages whose flags change in the head being planned. */
+  readonly #flagged = new Set<number>();
 
   constructor(options: Options) {
     this.#options = options;
@@ -132,15 +134,36 @@ export class LogFolder implements Folder {
   }
 
   async setFlags(uids: readonly number[], mode: FlagMode, flags: readonly string[]): Promise<readonly MessageEntry[]> {
+    return (await this.setFlagsIfUnchanged(uids, mode, flags, Number.MAX_SAFE_INTEGER)).entries;
+  }
+
+  async setFlagsIfUnchanged(
+    uids: readonly number[],
+    mode: FlagMode,
+    flags: readonly string[],
+    unchangedSince: number,
+  ): Promise<{ readonly entries: readonly MessageEntry[]; readonly modified: readonly number[] }> {
+    const modified = new Set<number>();
     return this.#writer.write({
       plan: (earlier) => {
         const canonical = canonicalFlags(flags, this.#index.pool);
-        const entries = this.#index.existing(uids);
+        // Changes that go into the same head are not in the index yet, and come before this one.
+        if (earlier === 0) this.#flagged.clear();
+        modified.clear();
+        for (const { uid, modseq } of this.#index.existing(uids)) {
+          const soon = unchangedSince < Number.MAX_SAFE_INTEGER && this.#flagged.has(uid);
+          if (modseq > unchangedSince || soon) modified.add(uid);
+          else this.#flagged.add(uid);
+        }
+        const entries = this.#index.existing(uids.filter((uid) => !modified.has(uid)));
         // What changes nothing is not written; with changes before it in the same head nobody can say, so it is.
         const idle = earlier === 0 && !entries.some(({ set }) => differs(set.flags, mode, canonical));
         return idle ? [] : this.#perRun(entries, (runs) => ({ kind: 'flags', mode, flags: canonical, runs }));
       },
-      answer: () => this.#index.existing(uids),
+      answer: () => ({
+        entries: this.#index.existing(uids.filter((uid) => !modified.has(uid))),
+        modified: [...modified].sort((a, b) => a - b),
+      }),
     });
   }
 

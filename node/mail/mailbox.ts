@@ -21,7 +21,7 @@ export type FolderAnswer =
   | { readonly kind: 'done' }
   | {
       readonly kind: 'refused';
-      readonly code: 'exists' | 'missing' | 'bad-name' | 'not-allowed' | 'too-many';
+      readonly code: 'exists' | 'missing' | 'bad-name' | 'not-allowed' | 'too-many' | 'use-taken';
       readonly reason: string;
     };
 
@@ -34,8 +34,8 @@ export interface Mailbox {
   subscriptions(): readonly string[];
   /** The folder, its index loaded; undefined where there is none of that name. The same object for every caller. */
   folder(name: string): Promise<Folder | undefined>;
-  /** Creates missing superior names too (RFC 3501 §6.3.3). */
-  create(name: string): Promise<FolderAnswer>;
+  /** Creates missing superior names too (RFC 3501 §6.3.3). With `use`, for a special use that no other folder has (RFC 6154 §3). */
+  create(name: string, use?: SpecialUse): Promise<FolderAnswer>;
   /** Inferior names stay (RFC 3501 §6.3.4). INBOX cannot be removed. */
   remove(name: string): Promise<FolderAnswer>;
   /** Inferior names go along; renaming INBOX moves its messages and leaves it empty (RFC 3501 §6.3.5). */

@@ -91,11 +91,13 @@ export class RingMailbox implements Mailbox {
     return this.#index.byId(listed.id)?.name ?? listed.name;
   }
 
-  async create(name: string): Promise<FolderAnswer> {
+  async create(name: string, use?: SpecialUse): Promise<FolderAnswer> {
     return this.#change(name, async (wanted) => {
       if (this.#index.folders.has(wanted)) return refused('exists', `${wanted} exists already`);
+      const taken = use === undefined ? undefined : this.#index.byUse(use);
+      if (taken !== undefined) return refused('use-taken', `${taken.name} has that special use already`);
       const missing = [...superiorNames(wanted), wanted].filter((each) => !this.#index.folders.has(each));
-      return this.#create(missing);
+      return this.#create(missing, false, use === undefined ? undefined : { name: wanted, use });
     });
   }
 
@@ -215,12 +217,21 @@ export class RingMailbox implements Mailbox {
   }
 
   /** Each folder's own log first: a crash before the root names it leaves a log that nobody asks for, never a name without a log. */
-  async #create(names: readonly string[], subscribe = false): Promise<FolderAnswer> {
+  async #create(
+    names: readonly string[],
+    subscribe = false,
+    special?: { readonly name: string; readonly use: SpecialUse },
+  ): Promise<FolderAnswer> {
     if (this.#index.folders.size + names.length > maxFolders)
       return refused('too-many', `a mailbox takes at most ${maxFolders} folders`);
     // RFC 3501 §2.3.1.1: a new folder of an old name needs a greater uidValidity; a clock that went back must not spoil that.
     const first = Math.max(Math.floor(this.#options.now() / 1000), this.#index.lastId + 1);
-    const records = names.map((name, i) => ({ kind: 'create' as const, id: first + i, name, use: this.#useFor(name) }));
+    const records = names.map((name, i) => ({
+      kind: 'create' as const,
+      id: first + i,
+      name,
+      use: special?.name === name ? special.use : this.#useFor(name),
+    }));
     await Promise.all(records.map(({ id }) => this.#options.shelf.make(id)));
     const subscriptions = subscribe ? names.map((name) => ({ kind: 'subscribe' as const, name, on: true })) : [];
     await this.#write([...records, ...subscriptions]);

@@ -115,6 +115,8 @@ class ImapService {
     session = {
       shared: this.#shared,
       connection,
+      enabled: new Set(),
+      tag: '*',
       state: { at: 'greeting' },
       secure: false,
       logins: 0,

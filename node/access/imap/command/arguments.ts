@@ -2,6 +2,7 @@ import { parseDateTime } from '../wire/date-time.ts';
 import { decodeMailboxName } from '../wire/mailbox-name.ts';
 import { type Scanner, SyntaxFault } from '../wire/scanner.ts';
 import { parseSequenceSet, type SequenceSet } from '../wire/sequence-set.ts';
+import type { MessageSet } from './command.ts';
 
 // Deeper or longer names help nobody; the folder list lies in memory.
 const maxMailboxCharacters = 400;
@@ -10,14 +11,24 @@ const maxFlags = 200;
 
 /** A mailbox name, decoded; INBOX in any case is `INBOX` (RFC 3501 §5.1). */
 export function mailboxName(scanner: Scanner): string {
-  return decodedName(scanner.astring());
+  return decodedName(scanner, scanner.astring());
 }
 
-export function decodedName(text: string): string {
-  const name = decodeMailboxName(text);
-  if (name === undefined) throw new SyntaxFault('the mailbox name is not valid modified UTF-7');
+export function decodedName({ utf8Names }: Scanner, text: string): string {
+  const name = utf8Names ? wellFormed(text) : decodeMailboxName(text);
+  if (name === undefined)
+    throw new SyntaxFault(utf8Names ? 'the mailbox name is not UTF-8' : 'the mailbox name is not valid modified UTF-7');
   if (name.length > maxMailboxCharacters) throw new SyntaxFault('the mailbox name is too long');
   return name.toUpperCase() === 'INBOX' ? 'INBOX' : name;
+}
+
+function wellFormed(text: string): string | undefined {
+  return text.isWellFormed() && !text.includes('\ufffd') ? text : undefined;
+}
+
+/** RFC 5182 §2.1: `$` is what the last search saved. */
+export function messageSet(scanner: Scanner, by: MessageSet['by']): MessageSet {
+  return scanner.take('$') ? { by, set: 'saved' } : { by, set: sequenceSet(scanner) };
 }
 
 export function sequenceSet(scanner: Scanner): SequenceSet {

@@ -5,10 +5,33 @@ import type { SearchProgram } from './search-keys.ts';
 /** Which messages a command names, and by which kind of number. */
 export interface MessageSet {
   readonly by: 'sequence' | 'uid';
-  readonly set: SequenceSet;
+  /** `saved`: what the last SEARCH RETURN (SAVE) found (RFC 5182). */
+  readonly set: SequenceSet | 'saved';
 }
 
-export type StatusItem = 'MESSAGES' | 'RECENT' | 'UIDNEXT' | 'UIDVALIDITY' | 'UNSEEN' | 'SIZE' | 'DELETED';
+export const statusItems = [
+  'MESSAGES',
+  'RECENT',
+  'UIDNEXT',
+  'UIDVALIDITY',
+  'UNSEEN',
+  'SIZE',
+  'DELETED',
+  'HIGHESTMODSEQ',
+  'MAILBOXID',
+] as const;
+export type StatusItem = (typeof statusItems)[number];
+
+/** RFC 7162 §3.2.5: what a client knew of the folder when it last looked. */
+export interface Resync {
+  readonly uidValidity: number;
+  readonly modseq: number;
+  readonly knownUids: SequenceSet | undefined;
+}
+
+/** RFC 4731 §3.1, RFC 5182 §2.1. */
+export const searchReturns = ['MIN', 'MAX', 'ALL', 'COUNT', 'SAVE'] as const;
+export type SearchReturn = (typeof searchReturns)[number];
 
 export interface ListCommand {
   readonly name: 'list';
@@ -33,8 +56,17 @@ export type Command =
   | { readonly name: 'enable'; readonly capabilities: readonly string[] }
   | { readonly name: 'login'; readonly username: string; readonly password: string }
   | { readonly name: 'authenticate'; readonly mechanism: string; readonly initial: string | undefined }
-  | { readonly name: 'select' | 'examine'; readonly mailbox: string }
-  | { readonly name: 'create' | 'delete' | 'subscribe' | 'unsubscribe'; readonly mailbox: string }
+  | {
+      readonly name: 'select' | 'examine';
+      readonly mailbox: string;
+      readonly condstore: boolean;
+      readonly resync: Resync | undefined;
+    }
+  /** `use`: as asked for (RFC 6154 §3); whether we know it is the mailbox's affair. */
+  | { readonly name: 'create'; readonly mailbox: string; readonly use: string | undefined }
+  | { readonly name: 'delete' | 'subscribe' | 'unsubscribe'; readonly mailbox: string }
+  | { readonly name: 'getquota'; readonly root: string }
+  | { readonly name: 'getquotaroot'; readonly mailbox: string }
   | { readonly name: 'rename'; readonly from: string; readonly to: string }
   | ListCommand
   | { readonly name: 'lsub'; readonly reference: string; readonly pattern: string }
@@ -45,17 +77,33 @@ export type Command =
       readonly flags: readonly string[];
       readonly internalDate: number | undefined;
       readonly message: Buffer;
+      /** Written as UTF8 (~{…}) (RFC 6855 §4): only for who enabled it. */
+      readonly utf8: boolean;
     }
-  | { readonly name: 'expunge'; readonly uids: SequenceSet | undefined }
-  | { readonly name: 'fetch'; readonly messages: MessageSet; readonly items: readonly FetchItem[] }
+  | { readonly name: 'expunge'; readonly uids: MessageSet | undefined }
+  | {
+      readonly name: 'fetch';
+      readonly messages: MessageSet;
+      readonly items: readonly FetchItem[];
+      readonly changedSince: number | undefined;
+      /** RFC 7162 §3.2.6. */
+      readonly vanished: boolean;
+    }
   | {
       readonly name: 'store';
       readonly messages: MessageSet;
       readonly mode: 'set' | 'add' | 'remove';
       readonly silent: boolean;
       readonly flags: readonly string[];
+      readonly unchangedSince: number | undefined;
     }
   | { readonly name: 'copy' | 'move'; readonly messages: MessageSet; readonly mailbox: string }
-  | { readonly name: 'search'; readonly by: 'sequence' | 'uid'; readonly program: SearchProgram };
+  | {
+      readonly name: 'search';
+      readonly by: 'sequence' | 'uid';
+      /** undefined: asked without RETURN. */
+      readonly returns: ReadonlySet<SearchReturn> | undefined;
+      readonly program: SearchProgram;
+    };
 
 export type CommandName = Command['name'];

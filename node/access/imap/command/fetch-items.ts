@@ -4,6 +4,17 @@ import { type Scanner, SyntaxFault } from '../wire/scanner.ts';
 /** One data item of FETCH (RFC 3501 §6.4.5). RFC822, RFC822.HEADER and RFC822.TEXT are sections under an old name. */
 export type FetchItem =
   | { readonly kind: 'flags' | 'uid' | 'internaldate' | 'size' | 'envelope' | 'body' | 'bodystructure' }
+  /** RFC 7162 §3.1.4, RFC 8474 §5, RFC 8970. */
+  | { readonly kind: 'modseq' | 'emailid' | 'threadid' | 'preview' }
+  /** RFC 3516 §4.2, §4.3: a part with its transfer encoding undone, or how many octets that are. */
+  | {
+      readonly kind: 'binary';
+      readonly label: string;
+      readonly path: readonly number[];
+      readonly partial: Partial | undefined;
+      readonly peek: boolean;
+    }
+  | { readonly kind: 'binary-size'; readonly label: string; readonly path: readonly number[] }
   | {
       readonly kind: 'section';
       /** As the response names it, without the partial. */
@@ -26,6 +37,9 @@ const simple: Readonly<Record<string, FetchItem>> = {
   'RFC822.SIZE': { kind: 'size' },
   ENVELOPE: { kind: 'envelope' },
   BODYSTRUCTURE: { kind: 'bodystructure' },
+  MODSEQ: { kind: 'modseq' },
+  EMAILID: { kind: 'emailid' },
+  THREADID: { kind: 'threadid' },
   RFC822: old('RFC822', 'all', false),
   'RFC822.HEADER': old('RFC822.HEADER', 'header', true),
   'RFC822.TEXT': old('RFC822.TEXT', 'text', false),
@@ -58,6 +72,8 @@ export function fetchItems(scanner: Scanner): readonly FetchItem[] {
 function fetchItem(scanner: Scanner, name: string): FetchItem {
   const known = simple[name];
   if (known !== undefined) return known;
+  if (name === 'PREVIEW') return preview(scanner);
+  if (name === 'BINARY' || name === 'BINARY.PEEK' || name === 'BINARY.SIZE') return binary(scanner, name);
   if (name !== 'BODY' && name !== 'BODY.PEEK') throw new SyntaxFault(`unknown FETCH item ${name}`);
   if (!scanner.take('[')) {
     if (name === 'BODY') return { kind: 'body' };
@@ -66,6 +82,25 @@ function fetchItem(scanner: Scanner, name: string): FetchItem {
   const { label, section } = sectionSpecification(scanner);
   scanner.character(']');
   return { kind: 'section', label: `BODY[${label}]`, section, partial: partial(scanner), peek: name === 'BODY.PEEK' };
+}
+
+/** RFC 8970 §3.1: LAZY is a plea not to wait, and ours are made at once or not at all. */
+function preview(scanner: Scanner): FetchItem {
+  // `PREVIEW (LAZY)`; a lone `PREVIEW (CHANGEDSINCE …)` is left to the modifiers.
+  if (scanner.followedBy(' (LAZY)')) scanner.skip(' (LAZY)'.length);
+  return { kind: 'preview' };
+}
+
+function binary(scanner: Scanner, name: 'BINARY' | 'BINARY.PEEK' | 'BINARY.SIZE'): FetchItem {
+  scanner.character('[');
+  const words = scanner.nextIs(']') ? '' : scanner.name();
+  scanner.character(']');
+  if (!/^(?:[1-9][0-9]{0,8}(?:\.[1-9][0-9]{0,8})*)?$/.test(words))
+    throw new SyntaxFault('a binary section is a part number');
+  const path = words === '' ? [] : words.split('.').map(Number);
+  if (path.length > maxSectionDepth) throw new SyntaxFault('the section lies too deep');
+  if (name === 'BINARY.SIZE') return { kind: 'binary-size', label: `BINARY.SIZE[${words}]`, path };
+  return { kind: 'binary', label: `BINARY[${words}]`, path, partial: partial(scanner), peek: name === 'BINARY.PEEK' };
 }
 
 function sectionSpecification(scanner: Scanner): { label: string; section: Section } {

@@ -1,12 +1,70 @@
 import { type Scanner, SyntaxFault } from '../wire/scanner.ts';
-import { decodedName, mailboxName } from './arguments.ts';
-import type { Command, ListCommand, StatusItem } from './command.ts';
+import { decodedName, mailboxName, sequenceSet } from './arguments.ts';
+import { type Command, type ListCommand, type Resync, type StatusItem, statusItems } from './command.ts';
 
 const maxPatterns = 50;
 const maxOptions = 20;
 // All together: each is matched against every folder name.
 const maxPatternCharacters = 1_000;
-const statusItems: readonly string[] = ['MESSAGES', 'RECENT', 'UIDNEXT', 'UIDVALIDITY', 'UNSEEN', 'SIZE', 'DELETED'];
+
+/** SELECT and EXAMINE with their parameters (RFC 4466 §2.1, RFC 7162 §3.1.8, §3.2.5). */
+export function selectCommand(scanner: Scanner, name: 'select' | 'examine'): Command {
+  const mailbox = mailboxName(scanner);
+  let condstore = false;
+  let resync: Resync | undefined;
+  if (!scanner.atEnd()) {
+    scanner.space();
+    if (scanner.atEnd()) return { name, mailbox, condstore, resync };
+    scanner.list(() => {
+      const parameter = scanner.keyword();
+      if (parameter === 'CONDSTORE') condstore = true;
+      else if (parameter === 'QRESYNC') resync = resyncParameters(scanner);
+      else throw new SyntaxFault(`unknown SELECT parameter ${parameter.slice(0, 40)}`);
+    }, maxOptions);
+  }
+  return { name, mailbox, condstore, resync };
+}
+
+function resyncParameters(scanner: Scanner): Resync {
+  scanner.space();
+  scanner.character('(');
+  const uidValidity = scanner.number();
+  scanner.space();
+  const modseq = scanner.modseq();
+  let knownUids: Resync['knownUids'];
+  while (scanner.nextIs(' ')) {
+    scanner.space();
+    if (scanner.nextIs('(')) {
+      // Which number the client has for which UID: it would only save us saying what it knows; nothing is lost without.
+      scanner.list(() => scanner.word(), 2);
+    } else knownUids = sequenceSet(scanner);
+  }
+  scanner.character(')');
+  return { uidValidity, modseq, knownUids };
+}
+
+/** RFC 3501 §6.3.3, RFC 6154 §3. A delimiter at the end only says that inferior names will follow. */
+export function createCommand(scanner: Scanner): Command {
+  const name = mailboxName(scanner);
+  const mailbox = name.length > 1 && name.endsWith('/') ? name.slice(0, -1) : name;
+  let use: string | undefined;
+  if (!scanner.atEnd()) {
+    scanner.space();
+    if (scanner.atEnd()) return { name: 'create', mailbox, use };
+    scanner.list(() => {
+      if (scanner.keyword() !== 'USE') throw new SyntaxFault('the only parameter of CREATE is USE');
+      scanner.space();
+      const uses = scanner.list(() => {
+        scanner.character('\\');
+        return scanner.atom();
+      }, maxOptions);
+      // RFC 6154 §3 lets one folder have several; one is what programs ask for.
+      if (uses.length > 1) throw new SyntaxFault('a folder has one special use');
+      use = uses[0];
+    }, 1);
+  }
+  return { name: 'create', mailbox, use };
+}
 
 export function statusCommand(scanner: Scanner): Command {
   const mailbox = mailboxName(scanner);
@@ -17,8 +75,9 @@ export function statusCommand(scanner: Scanner): Command {
 function statusItemList(scanner: Scanner): StatusItem[] {
   return scanner.list(() => {
     const item = scanner.keyword();
-    if (!statusItems.includes(item)) throw new SyntaxFault(`unknown STATUS item ${item.slice(0, 40)}`);
-    return item as StatusItem;
+    const known = statusItems.find((one) => one === item);
+    if (known === undefined) throw new SyntaxFault(`unknown STATUS item ${item.slice(0, 40)}`);
+    return known;
   }, maxOptions);
 }
 
@@ -79,5 +138,5 @@ function known(names: readonly string[], all: readonly string[]): void {
 function pattern(scanner: Scanner): string {
   const text = scanner.listMailbox();
   if (text.length > maxPatternCharacters) throw new SyntaxFault('the pattern is too long');
-  return decodedName(text);
+  return decodedName(scanner, text);
 }

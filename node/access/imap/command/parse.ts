@@ -1,9 +1,9 @@
 import type { Segment } from '../wire/framer.ts';
 import { Scanner, SyntaxFault } from '../wire/scanner.ts';
-import { dateTime, flag, flagList, mailboxName, sequenceSet } from './arguments.ts';
-import type { Command, MessageSet } from './command.ts';
+import { dateTime, flag, flagList, mailboxName, messageSet } from './arguments.ts';
+import { type Command, type MessageSet, type SearchReturn, searchReturns } from './command.ts';
 import { fetchItems } from './fetch-items.ts';
-import { listCommand, lsubCommand, statusCommand } from './mailbox-commands.ts';
+import { createCommand, listCommand, lsubCommand, selectCommand, statusCommand } from './mailbox-commands.ts';
 import { searchProgram } from './search-keys.ts';
 
 export type Parsed =
@@ -16,8 +16,8 @@ const maxIdFields = 30;
 const maxTagCharacters = 100;
 
 /** Understands one framed command. Linear; never throws. */
-export function parseCommand(segments: readonly Segment[]): Parsed {
-  const scanner = new Scanner(segments);
+export function parseCommand(segments: readonly Segment[], utf8Names = false): Parsed {
+  const scanner = new Scanner(segments, utf8Names);
   let tag: string | undefined;
   try {
     const found = scanner.tag();
@@ -62,9 +62,9 @@ const readers: Readonly<Record<string, (scanner: Scanner) => Command>> = {
   ENABLE: (scanner) => ({ name: 'enable', capabilities: words(scanner) }),
   LOGIN: login,
   AUTHENTICATE: authenticate,
-  SELECT: (scanner) => ({ name: 'select', mailbox: mailboxName(scanner) }),
-  EXAMINE: (scanner) => ({ name: 'examine', mailbox: mailboxName(scanner) }),
-  CREATE: create,
+  SELECT: (scanner) => selectCommand(scanner, 'select'),
+  EXAMINE: (scanner) => selectCommand(scanner, 'examine'),
+  CREATE: createCommand,
   DELETE: (scanner) => ({ name: 'delete', mailbox: mailboxName(scanner) }),
   SUBSCRIBE: (scanner) => ({ name: 'subscribe', mailbox: mailboxName(scanner) }),
   UNSUBSCRIBE: (scanner) => ({ name: 'unsubscribe', mailbox: mailboxName(scanner) }),
@@ -73,11 +73,13 @@ const readers: Readonly<Record<string, (scanner: Scanner) => Command>> = {
   LSUB: lsubCommand,
   STATUS: statusCommand,
   APPEND: append,
+  GETQUOTA: (scanner) => ({ name: 'getquota', root: scanner.astring() }),
+  GETQUOTAROOT: (scanner) => ({ name: 'getquotaroot', mailbox: mailboxName(scanner) }),
   FETCH: (scanner) => fetch(scanner, 'sequence'),
   STORE: (scanner) => store(scanner, 'sequence'),
   COPY: (scanner) => copy(scanner, 'copy', 'sequence'),
   MOVE: (scanner) => copy(scanner, 'move', 'sequence'),
-  SEARCH: (scanner) => ({ name: 'search', by: 'sequence', program: searchProgram(scanner) }),
+  SEARCH: (scanner) => search(scanner, 'sequence'),
   UID: uidCommand,
 };
 
@@ -86,9 +88,9 @@ const uidReaders: Readonly<Record<string, (scanner: Scanner) => Command>> = {
   STORE: (scanner) => store(scanner, 'uid'),
   COPY: (scanner) => copy(scanner, 'copy', 'uid'),
   MOVE: (scanner) => copy(scanner, 'move', 'uid'),
-  SEARCH: (scanner) => ({ name: 'search', by: 'uid', program: searchProgram(scanner) }),
+  SEARCH: (scanner) => search(scanner, 'uid'),
   // RFC 4315 §2.1.
-  EXPUNGE: (scanner) => ({ name: 'expunge', uids: sequenceSet(scanner) }),
+  EXPUNGE: (scanner) => ({ name: 'expunge', uids: messageSet(scanner, 'uid') }),
 };
 
 function uidCommand(scanner: Scanner): Command {
@@ -133,12 +135,6 @@ function authenticate(scanner: Scanner): Command {
   return { name: 'authenticate', mechanism, initial: scanner.word() };
 }
 
-/** RFC 3501 §6.3.3; the special-use parameter of RFC 6154 is not offered. A delimiter at the end only says that inferior names will follow. */
-function create(scanner: Scanner): Command {
-  const mailbox = mailboxName(scanner);
-  return { name: 'create', mailbox: mailbox.length > 1 && mailbox.endsWith('/') ? mailbox.slice(0, -1) : mailbox };
-}
-
 function rename(scanner: Scanner): Command {
   const from = mailboxName(scanner);
   scanner.space();
@@ -152,29 +148,81 @@ function append(scanner: Scanner): Command {
   if (flags !== undefined) scanner.space();
   const internalDate = scanner.nextIs('"') ? dateTime(scanner) : undefined;
   if (internalDate !== undefined) scanner.space();
-  return { name: 'append', mailbox, flags: flags ?? [], internalDate, message: scanner.literal() };
+  const facts = { name: 'append' as const, mailbox, flags: flags ?? [], internalDate };
+  if (!scanner.nextIs('U') && !scanner.nextIs('u')) return { ...facts, message: scanner.literal(), utf8: false };
+  // RFC 6855 §4.
+  if (scanner.keyword() !== 'UTF8') throw new SyntaxFault('expected a literal or UTF8');
+  scanner.space();
+  const [message] = scanner.list(() => scanner.literal(), 1);
+  if (message === undefined) throw new SyntaxFault('expected a literal');
+  return { ...facts, message, utf8: true };
 }
 
 function messages(scanner: Scanner, by: MessageSet['by']): MessageSet {
-  const set = { by, set: sequenceSet(scanner) };
+  const set = messageSet(scanner, by);
   scanner.space();
   return set;
 }
 
 function fetch(scanner: Scanner, by: MessageSet['by']): Command {
-  return { name: 'fetch', messages: messages(scanner, by), items: fetchItems(scanner) };
+  const set = messages(scanner, by);
+  const items = fetchItems(scanner);
+  let changedSince: number | undefined;
+  let vanished = false;
+  if (scanner.nextIs(' ')) {
+    scanner.space();
+    if (scanner.nextIs('(')) {
+      scanner.list(() => {
+        const modifier = scanner.keyword();
+        if (modifier === 'VANISHED') vanished = true;
+        else if (modifier === 'CHANGEDSINCE') {
+          scanner.space();
+          changedSince = scanner.modseq();
+        } else throw new SyntaxFault(`unknown FETCH modifier ${modifier.slice(0, 40)}`);
+      }, 2);
+    }
+  }
+  // RFC 7162 §3.2.6.
+  if (vanished && (by !== 'uid' || changedSince === undefined))
+    throw new SyntaxFault('VANISHED goes with UID FETCH and CHANGEDSINCE');
+  return { name: 'fetch', messages: set, items, changedSince, vanished };
+}
+
+/** RFC 4731 §3.1: RETURN comes first. */
+function search(scanner: Scanner, by: MessageSet['by']): Command {
+  const first = scanner.nextIs('R') || scanner.nextIs('r') ? scanner.keyword() : undefined;
+  if (first !== 'RETURN') return { name: 'search', by, returns: undefined, program: searchProgram(scanner, first) };
+  scanner.space();
+  const named = scanner.list(() => {
+    const name = scanner.keyword();
+    const known = searchReturns.find((one) => one === name);
+    if (known === undefined) throw new SyntaxFault(`unknown SEARCH return option ${name.slice(0, 40)}`);
+    return known;
+  }, maxIdFields);
+  scanner.space();
+  const returns: ReadonlySet<SearchReturn> = new Set(named.length === 0 ? ['ALL'] : named);
+  return { name: 'search', by, returns, program: searchProgram(scanner, undefined) };
 }
 
 const storeItem = /^([+-]?)FLAGS(\.SILENT)?$/;
 
 function store(scanner: Scanner, by: MessageSet['by']): Command {
   const set = messages(scanner, by);
+  let unchangedSince: number | undefined;
+  if (scanner.nextIs('(')) {
+    scanner.list(() => {
+      if (scanner.keyword() !== 'UNCHANGEDSINCE') throw new SyntaxFault('the only modifier of STORE is UNCHANGEDSINCE');
+      scanner.space();
+      unchangedSince = scanner.modseq();
+    }, 1);
+    scanner.space();
+  }
   const match = storeItem.exec(scanner.word().toUpperCase());
   if (match === null) throw new SyntaxFault('expected FLAGS, +FLAGS or -FLAGS');
   scanner.space();
   const flags = scanner.nextIs('(') ? flagList(scanner) : bareFlags(scanner);
   const mode = match[1] === '+' ? 'add' : match[1] === '-' ? 'remove' : 'set';
-  return { name: 'store', messages: set, mode, silent: match[2] !== undefined, flags };
+  return { name: 'store', messages: set, mode, silent: match[2] !== undefined, flags, unchangedSince };
 }
 
 /** RFC 3501 §9 store-att-flags: flags may also stand without brackets. */

@@ -7,7 +7,11 @@ import { flag } from './arguments.ts';
 export type SearchKey =
   | { readonly kind: 'all' }
   | { readonly kind: 'flag'; readonly flag: string; readonly set: boolean }
-  | { readonly kind: 'messages'; readonly by: 'sequence' | 'uid'; readonly set: SequenceSet }
+  | { readonly kind: 'messages'; readonly by: 'sequence' | 'uid'; readonly set: SequenceSet | 'saved' }
+  /** RFC 7162 §3.1.5: changed at that modseq or later. */
+  | { readonly kind: 'modseq'; readonly from: number }
+  /** RFC 8474 §6. */
+  | { readonly kind: 'emailid'; readonly id: string }
   | { readonly kind: 'received' | 'sent'; readonly from: number | undefined; readonly before: number | undefined }
   | { readonly kind: 'size'; readonly larger: number | undefined; readonly smaller: number | undefined }
   | { readonly kind: 'header'; readonly field: string; readonly text: string }
@@ -26,10 +30,11 @@ const maxKeys = 500;
 const maxDepth = 50;
 const dayMs = 86_400_000;
 
-/** The arguments of SEARCH. */
-export function searchProgram(scanner: Scanner): SearchProgram {
+/** The arguments of SEARCH; `begun` is a first word that was read already. */
+export function searchProgram(scanner: Scanner, begun: string | undefined): SearchProgram {
   const reader = new KeyReader(scanner);
-  const first = scanner.nextIs('(') || scanner.nextIsDigit() || scanner.nextIs('*') ? undefined : scanner.keyword();
+  const notWord = scanner.nextIs('(') || scanner.nextIsDigit() || scanner.nextIs('*') || scanner.nextIs('$');
+  const first = begun ?? (notWord ? undefined : scanner.keyword());
   if (first !== 'CHARSET') return { charset: undefined, key: reader.rest(first) };
   scanner.space();
   const charset = scanner.astring().toUpperCase();
@@ -63,6 +68,7 @@ class KeyReader {
     if (scanner.nextIsDigit() || scanner.nextIs('*')) {
       return { kind: 'messages', by: 'sequence', set: parseSequenceSet(scanner.word()) };
     }
+    if (scanner.take('$')) return { kind: 'messages', by: 'sequence', set: 'saved' };
     return this.#named(scanner.keyword(), depth);
   }
 
@@ -90,7 +96,16 @@ class KeyReader {
       case 'UNKEYWORD':
         return { kind: 'flag', flag: flag(scanner), set: name === 'KEYWORD' };
       case 'UID':
+        if (scanner.take('$')) return { kind: 'messages', by: 'uid', set: 'saved' };
         return { kind: 'messages', by: 'uid', set: parseSequenceSet(scanner.word()) };
+      case 'MODSEQ':
+        return { kind: 'modseq', from: this.#modseq() };
+      case 'EMAILID':
+        return { kind: 'emailid', id: scanner.astring() };
+      case 'THREADID':
+        // RFC 8474 §5.3: we keep no threads, so none has this id.
+        scanner.astring();
+        return nothing;
       case 'BEFORE':
       case 'ON':
       case 'SINCE':
@@ -121,6 +136,19 @@ class KeyReader {
       default:
         throw new SyntaxFault(`unknown search key ${name.slice(0, 40)}`);
     }
+  }
+
+  /** RFC 7162 §3.1.5: the flag that may be named is of no account, as we count one modseq for a message. */
+  #modseq(): number {
+    const scanner = this.#scanner;
+    if (scanner.nextIs('"')) {
+      scanner.string();
+      scanner.space();
+      const type = scanner.keyword();
+      if (!['PRIV', 'SHARED', 'ALL'].includes(type)) throw new SyntaxFault('expected priv, shared or all');
+      scanner.space();
+    }
+    return scanner.modseq();
   }
 
   #date(): number {

@@ -1,6 +1,7 @@
 import { firstValue } from '../../header/fields.ts';
 import { parameter } from './content-type.ts';
 import type { Part } from './structure.ts';
+import { quotedPrintable } from './transfer-encoding.ts';
 
 // SEARCH TEXT looks at what a person could have read; no more of one part than this is decoded for it.
 const maxDecodedBytes = 2 * 1024 * 1024;
@@ -24,14 +25,6 @@ function leafBytes(message: Buffer, part: Part): Buffer {
   if (encoding === 'base64') return Buffer.from(raw.toString('latin1'), 'base64');
   if (encoding === 'quoted-printable') return quotedPrintable(raw.toString('latin1'));
   return raw;
-}
-
-function quotedPrintable(text: string): Buffer {
-  const unfolded = text.replace(/=[ \t]{0,80}\r?\n/g, '');
-  const decoded = unfolded.replace(/=([0-9A-Fa-f]{2})/g, (_, hex: string) =>
-    String.fromCharCode(Number.parseInt(hex, 16)),
-  );
-  return Buffer.from(decoded, 'latin1');
 }
 
 function decodeText(bytes: Uint8Array, charset: string): string {

@@ -46,6 +46,11 @@ function ofMessage(message: Buffer, part: Part, text: Section['text']): Buffer |
   }
 }
 
+/** The part of that number; the message itself for no number. */
+export function partOf(top: Part, path: readonly number[]): Part | undefined {
+  return path.length === 0 ? top : partAt(top, path);
+}
+
 /** The part of that number. A message that is no multipart has itself as part 1. */
 function partAt(top: Part, path: readonly number[]): Part | undefined {
   let part = childOf(top, path[0] ?? 0);

@@ -1,6 +1,11 @@
 import type { Session } from './session.ts';
 
-const always = ['IMAP4rev1', 'SASL-IR', 'LITERAL+', 'ID', 'ENABLE'];
+const always = ['IMAP4rev1', 'IMAP4rev2', 'SASL-IR', 'LITERAL+', 'ID', 'ENABLE'];
+// In lines, as the line of a whole would be no help to read.
+const loggedIn = [
+  'NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE',
+  'CONDSTORE QRESYNC ESEARCH SEARCHRES BINARY OBJECTID PREVIEW UTF8=ACCEPT',
+];
 
 /** RFC 3501 §6.1.1: what this session may use now. Passwords go over TLS only (RFC 3501 §6.2.3, RFC 8314 §3). */
 export function capabilities(session: Session): string {
@@ -8,7 +13,8 @@ export function capabilities(session: Session): string {
     const { maxMessageBytes } = session.shared.limits;
     return [
       ...always,
-      'NAMESPACE IDLE UNSELECT UIDPLUS MOVE CHILDREN SPECIAL-USE LIST-EXTENDED LIST-STATUS STATUS=SIZE',
+      ...loggedIn,
+      ...(session.state.account.quota === undefined ? [] : ['QUOTA QUOTA=RES-STORAGE']),
       `APPENDLIMIT=${maxMessageBytes}`,
     ].join(' ');
   }

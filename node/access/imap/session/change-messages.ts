@@ -1,7 +1,10 @@
 import { MailFault } from '../../../mail/fault.ts';
 import type { Command } from '../command/command.ts';
+import { withoutBinary } from '../message/without-binary.ts';
 import { formatSet } from '../wire/sequence-set.ts';
+import { wantsModseq } from './enabled.ts';
 import { bad, type Completion, type LoggedIn, no, ok, type Selected, type Session } from './session.ts';
+import { flagsLine } from './updates.ts';
 import type { FolderView } from './view.ts';
 
 /** Commands that change messages: STORE, COPY, MOVE, APPEND, EXPUNGE (RFC 3501 §6.3.11, §6.4; RFC 4315; RFC 6851). */
@@ -14,6 +17,8 @@ export async function store(
   { view }: Selected,
   command: Extract<Command, { name: 'store' }>,
 ): Promise<Completion> {
+  const { unchangedSince } = command;
+  if (unchangedSince !== undefined) await wantsModseq(session);
   if (view.readOnly) return readOnly;
   const resolved = view.resolve(command.messages);
   if (resolved.kind === 'out-of-range') return outOfRange;
@@ -21,15 +26,24 @@ export async function store(
   if (uids.length === 0) return ok('nothing to store');
   // \Recent cannot be set by a client (RFC 3501 §2.3.2); some send back what they once got.
   const flags = command.flags.filter((flag) => flag.toLowerCase() !== '\\recent');
-  const entries = await view.folder.setFlags(uids, command.mode, flags);
+  const { entries, modified } = await view.folder.setFlagsIfUnchanged(
+    uids,
+    command.mode,
+    flags,
+    unchangedSince ?? Number.MAX_SAFE_INTEGER,
+  );
   view.adopt(entries);
-  if (!command.silent) {
-    for (const { sequence, entry } of view.numbered(entries.map(({ uid }) => uid))) {
-      const uid = command.messages.by === 'uid' ? `UID ${entry.uid} ` : '';
-      await session.connection.writer.line(`* ${sequence} FETCH (${uid}FLAGS (${entry.flags.join(' ')}))`);
+  const byUid = command.messages.by === 'uid';
+  // RFC 7162 §3.1.3: the new mod-sequence is told even where the flags are not asked for.
+  if (!command.silent || session.enabled.has('CONDSTORE')) {
+    for (const message of view.numbered(entries.map(({ uid }) => uid))) {
+      await session.connection.writer.line(flagsLine(session, message, { uid: byUid, silent: command.silent }));
     }
   }
-  return entries.length === uids.length ? ok('stored') : no('some of the messages are gone', 'EXPUNGEISSUED');
+  if (entries.length + modified.length < uids.length) return no('some of the messages are gone', 'EXPUNGEISSUED');
+  if (modified.length === 0) return ok('stored');
+  const numbers = byUid ? modified : view.numbered(modified).map(({ sequence }) => sequence);
+  return ok('not stored where it has changed since', `MODIFIED ${formatSet(numbers)}`);
 }
 
 export async function copy(
@@ -62,24 +76,31 @@ function copied(uidValidity: number, from: readonly number[], to: readonly numbe
 }
 
 export async function append(
-  { shared }: Session,
+  { shared, enabled }: Session,
   { account }: LoggedIn,
   command: Extract<Command, { name: 'append' }>,
 ): Promise<Completion> {
+  // RFC 6855 §4: only who has said that he takes UTF-8 may send it so.
+  if (command.utf8 && !enabled.has('UTF8=ACCEPT') && !enabled.has('IMAP4rev2')) return bad('ENABLE UTF8=ACCEPT first');
   if (command.message.length === 0) return no('an empty message is none', 'CANNOT');
   const folder = await account.mailbox.folder(command.mailbox);
   if (folder === undefined) return no('there is no such folder; create it first', 'TRYCREATE');
   const flags = command.flags.filter((flag) => flag.toLowerCase() !== '\\recent');
   const internalDate = command.internalDate ?? shared.now();
-  const { uid } = await folder.append(command.message, { flags, internalDate });
+  const { uid } = await folder.append(await withoutBinary(command.message), { flags, internalDate });
   return ok('appended', `APPENDUID ${folder.uidValidity} ${uid}`);
 }
 
 /** EXPUNGE, or UID EXPUNGE when `command.uids` is given. The responses are sent at the end of the command. */
-export async function expunge({ view }: Selected, command: Extract<Command, { name: 'expunge' }>): Promise<Completion> {
+export async function expunge(
+  { enabled }: Session,
+  { view }: Selected,
+  command: Extract<Command, { name: 'expunge' }>,
+): Promise<Completion> {
   if (view.readOnly) return readOnly;
-  await removeDeleted(view, command.uids === undefined ? undefined : view.resolve({ by: 'uid', set: command.uids }));
-  return ok('expunged');
+  await removeDeleted(view, command.uids === undefined ? undefined : view.resolve(command.uids));
+  // RFC 7162 §3.2.7.
+  return ok('expunged', enabled.has('QRESYNC') ? `HIGHESTMODSEQ ${view.folder.highestModseq}` : undefined);
 }
 
 /** RFC 3501 §6.4.2: CLOSE expunges without a word. */

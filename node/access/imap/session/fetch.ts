@@ -3,10 +3,15 @@ import type { Command } from '../command/command.ts';
 import type { FetchItem } from '../command/fetch-items.ts';
 import { bodyStructure } from '../message/body-structure.ts';
 import { envelope } from '../message/envelope.ts';
+import { previewText } from '../message/preview.ts';
 import { partialOf, sectionBytes } from '../message/section.ts';
 import { type Part, parseStructure } from '../message/structure.ts';
+import { decodedPart } from '../message/transfer-encoding.ts';
 import { formatDateTime } from '../wire/date-time.ts';
+import { latin1Of, string } from '../wire/output.ts';
 import type { Writer } from '../wire/writer.ts';
+import { wantsModseq } from './enabled.ts';
+import { tellVanishedOf } from './resync.ts';
 import { bad, type Completion, no, ok, type Selected, type Session } from './session.ts';
 import { Turns } from './turns.ts';
 import type { FolderView, Numbered } from './view.ts';
@@ -19,31 +24,61 @@ const batchSize = 200;
 export async function fetch(
   session: Session,
   { view }: Selected,
-  { messages, items: asked }: Extract<Command, { name: 'fetch' }>,
+  command: Extract<Command, { name: 'fetch' }>,
 ): Promise<Completion> {
+  const { messages, changedSince } = command;
+  // RFC 7162 §3.2.6.
+  if (command.vanished && !session.enabled.has('QRESYNC')) return bad('ENABLE QRESYNC first');
+  if (changedSince !== undefined || command.items.some(({ kind }) => kind === 'modseq')) await wantsModseq(session);
   const resolved = view.resolve(messages);
   if (resolved.kind === 'out-of-range') return bad('there is no message of that number');
-  // RFC 3501 §6.4.8: answers to UID FETCH always show the UID.
-  const uidToo = messages.by === 'uid' && !asked.some(({ kind }) => kind === 'uid');
-  const items: readonly FetchItem[] = uidToo ? [{ kind: 'uid' }, ...asked] : asked;
-  const marks = !view.readOnly && items.some((item) => item.kind === 'section' && !item.peek);
+  if (command.vanished && messages.set !== 'saved')
+    await tellVanishedOf(session, view, messages.set, changedSince ?? 0);
+  const items = shownItems(command);
+  const marks = !view.readOnly && items.some((item) => isBody(item) && !item.peek);
+  const wanted = resolved.messages.filter(({ entry }) => entry.modseq > (changedSince ?? 0));
   const turns = new Turns(256);
   let gone = 0;
-  for (let at = 0; at < resolved.messages.length; at += batchSize) {
-    const batch = resolved.messages.slice(at, at + batchSize);
+  for (let at = 0; at < wanted.length; at += batchSize) {
+    const batch = wanted.slice(at, at + batchSize);
     const seen = marks ? await markSeen(session, view, batch) : new Set<number>();
     for (const message of batch) {
       await turns.next();
       const current = view.numbered([message.entry.uid])[0] ?? message;
-      if (!(await fetchOne(session, view, current, withFlags(items, seen.has(current.entry.uid))))) gone += 1;
+      const answer = await fetchOne(session, view, current, withFlags(session, items, seen.has(current.entry.uid)));
+      if (answer === 'gone') gone += 1;
+      // RFC 3516 §4.3.
+      if (answer === 'unknown-encoding')
+        return no('a part has a transfer encoding that is not known here', 'UNKNOWN-CTE');
     }
   }
   // RFC 5530 §3: expunged by another session while this one had not been told yet.
   return gone === 0 ? ok('fetched') : no('some of the messages are gone', 'EXPUNGEISSUED');
 }
 
-function withFlags(items: readonly FetchItem[], changed: boolean): readonly FetchItem[] {
-  return changed && !items.some(({ kind }) => kind === 'flags') ? [...items, { kind: 'flags' }] : items;
+/** What is asked for, and what comes with it: the UID with UID FETCH (RFC 3501 §6.4.8), MODSEQ with CHANGEDSINCE (RFC 7162 §3.1.4.1). */
+function shownItems({ messages, items, changedSince }: Extract<Command, { name: 'fetch' }>): readonly FetchItem[] {
+  const named = new Set(items.map(({ kind }) => kind));
+  return [
+    ...(messages.by === 'uid' && !named.has('uid') ? [{ kind: 'uid' as const }] : []),
+    ...items,
+    ...(changedSince !== undefined && !named.has('modseq') ? [{ kind: 'modseq' as const }] : []),
+  ];
+}
+
+function isBody(item: FetchItem): item is Extract<FetchItem, { kind: 'section' | 'binary' }> {
+  return item.kind === 'section' || item.kind === 'binary';
+}
+
+/** Reading marked it: its flags are news, and their mod-sequence with them. */
+function withFlags({ enabled }: Session, items: readonly FetchItem[], changed: boolean): readonly FetchItem[] {
+  if (!changed) return items;
+  const named = new Set(items.map(({ kind }) => kind));
+  return [
+    ...items,
+    ...(named.has('flags') ? [] : [{ kind: 'flags' as const }]),
+    ...(named.has('modseq') || !enabled.has('CONDSTORE') ? [] : [{ kind: 'modseq' as const }]),
+  ];
 }
 
 /** Sets \Seen on those of the batch that lack it; gives their UIDs. */
@@ -61,31 +96,42 @@ async function markSeen(session: Session, view: FolderView, batch: readonly Numb
   }
 }
 
-const needsBytes = new Set(['envelope', 'body', 'bodystructure', 'section']);
+const needsBytes = new Set(['envelope', 'body', 'bodystructure', 'section', 'binary', 'binary-size', 'preview']);
 
-/** Sends one FETCH response; false when the message is gone. */
+type Answer = 'sent' | 'gone' | 'unknown-encoding';
+
+/** Sends one FETCH response, or nothing when it cannot be whole. */
 async function fetchOne(
   { connection }: Session,
   { folder }: FolderView,
   { sequence, entry }: Numbered,
   items: readonly FetchItem[],
-): Promise<boolean> {
+): Promise<Answer> {
   let message: Buffer | undefined;
   if (items.some(({ kind }) => needsBytes.has(kind))) {
     const bytes = await bytesOf(folder, entry.uid);
-    if (bytes === undefined) return false;
+    if (bytes === undefined) return 'gone';
     message = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
   const loaded = message === undefined ? undefined : new Loaded(message);
+  const decoded = new Map<FetchItem, Buffer | undefined>();
+  for (const item of items) {
+    if (item.kind !== 'binary' && item.kind !== 'binary-size') continue;
+    const binary = await decodedPart(loaded!.message, loaded!.top, item.path);
+    if (binary === 'unknown-encoding') return binary;
+    decoded.set(item, binary);
+  }
   const { writer } = connection;
   await writer.write(`* ${sequence} FETCH (`);
   for (const [index, item] of items.entries()) {
     if (index > 0) await writer.write(' ');
-    if (item.kind === 'section') await writeSection(writer, item, loaded!);
+    if (item.kind === 'section') await writeOctets(writer, item, loaded!.sectionOf(item.section));
+    else if (item.kind === 'binary') await writeOctets(writer, item, decoded.get(item));
+    else if (item.kind === 'binary-size') await writer.write(`${item.label} ${decoded.get(item)?.length ?? 0}`);
     else await writer.write(simpleItem(item.kind, entry, loaded));
   }
   await writer.write(')\r\n');
-  return true;
+  return 'sent';
 }
 
 async function bytesOf(folder: FolderView['folder'], uid: number): Promise<Uint8Array | undefined> {
@@ -98,7 +144,7 @@ async function bytesOf(folder: FolderView['folder'], uid: number): Promise<Uint8
 }
 
 function simpleItem(
-  kind: Exclude<FetchItem['kind'], 'section'>,
+  kind: Exclude<FetchItem['kind'], 'section' | 'binary' | 'binary-size'>,
   entry: Numbered['entry'],
   loaded: Loaded | undefined,
 ): string {
@@ -111,6 +157,15 @@ function simpleItem(
       return `INTERNALDATE "${formatDateTime(entry.internalDate)}"`;
     case 'size':
       return `RFC822.SIZE ${entry.size}`;
+    case 'modseq':
+      return `MODSEQ (${entry.modseq})`;
+    case 'emailid':
+      return `EMAILID (${entry.emailId})`;
+    case 'threadid':
+      // RFC 8474 §5.2: no threads are kept.
+      return 'THREADID NIL';
+    case 'preview':
+      return `PREVIEW ${string(latin1Of(previewText(loaded!.message, loaded!.top)))}`;
     case 'envelope':
       return `ENVELOPE ${envelope(loaded!.message, loaded!.top.fields)}`;
     case 'body':
@@ -120,16 +175,17 @@ function simpleItem(
   }
 }
 
-async function writeSection(
+async function writeOctets(
   writer: Writer,
-  item: Extract<FetchItem, { kind: 'section' }>,
-  { sectionOf }: Loaded,
+  item: Extract<FetchItem, { kind: 'section' | 'binary' }>,
+  bytes: Buffer | undefined,
 ): Promise<void> {
-  const bytes = sectionOf(item.section);
   const label = item.partial === undefined ? item.label : `${item.label}<${item.partial.offset}>`;
   if (bytes === undefined) return await writer.write(`${label} NIL`);
   const part = partialOf(bytes, item.partial);
-  await writer.write(`${label} {${part.length}}\r\n`);
+  // RFC 3516 §4.2: octets with NUL among them are a literal of another kind.
+  const mark = item.kind === 'binary' && part.includes(0) ? '~' : '';
+  await writer.write(`${label} ${mark}{${part.length}}\r\n`);
   for (let at = 0; at < part.length; at += portionBytes) await writer.write(part.subarray(at, at + portionBytes));
 }
 

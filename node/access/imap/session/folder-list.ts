@@ -24,23 +24,26 @@ export async function list(session: Session, state: LoggedIn, command: ListComma
   const matches = matcher(command.reference, command.patterns);
   const all = listedNames(mailbox);
   for (const entry of all.filter(({ name }) => matches(name))) {
-    const line = listLine(entry, all, command, matches);
+    const line = listLine(session, entry, all, command, matches);
     if (line === undefined) continue;
     await writer.line(line);
     if (command.give.status.length > 0 && entry.info !== undefined) {
       const folder = await mailbox.folder(entry.name);
-      if (folder !== undefined) await writer.line(statusLine(entry.name, folder, command.give.status));
+      if (folder !== undefined) await writer.line(statusLine(session, entry.name, folder, command.give.status));
     }
   }
   return ok('listed');
 }
 
 function listLine(
+  session: Session,
   entry: Listed,
   all: readonly Listed[],
-  { extended, select, give }: ListCommand,
+  { extended: written, select, give }: ListCommand,
   matches: (name: string) => boolean,
 ): string | undefined {
+  // RFC 9051 §6.3.9: there every LIST is of the extended form.
+  const extended = written || session.enabled.has('IMAP4rev2');
   const wanted = (one: Listed): boolean =>
     (!select.subscribed || one.subscribed) &&
     (!select.specialUse || one.info?.specialUse !== undefined) &&
@@ -58,7 +61,7 @@ function listLine(
     ...(entry.info?.specialUse === undefined ? [] : [entry.info.specialUse]),
   ];
   const childInfo = below && select.subscribed ? ' ("CHILDINFO" ("SUBSCRIBED"))' : '';
-  return `* LIST (${attributes.join(' ')}) "/" ${shownName(entry.name)}${childInfo}`;
+  return `* LIST (${attributes.join(' ')}) "/" ${shownName(session, entry.name)}${childInfo}`;
 }
 
 export async function lsub(
@@ -79,7 +82,7 @@ export async function lsub(
       if (matches(name) && !shown.has(name)) shown.set(name, '(\\Noselect)');
     }
   }
-  for (const [name, attributes] of shown) await writer.line(`* LSUB ${attributes} "/" ${shownName(name)}`);
+  for (const [name, attributes] of shown) await writer.line(`* LSUB ${attributes} "/" ${shownName(session, name)}`);
   return ok('listed');
 }
 

@@ -7,7 +7,7 @@ export async function idle(session: Session): Promise<Completion | { readonly ov
   await connection.writer.line('+ idling');
   const until = shared.now() + shared.limits.idleCommandMs;
   for (;;) {
-    await sendUpdates(session, { expunges: true, uids: false });
+    await sendUpdates(session, { expunges: true });
     await connection.writer.flush();
     const line = connection.framer.nextLine();
     if (line === 'too-long') return { over: 'the line is too long' };

@@ -2,10 +2,12 @@ import type { Command, CommandName } from '../command/command.ts';
 import { nstring } from '../wire/output.ts';
 import { capabilities } from './capabilities.ts';
 import { append, copy, expunge, expungeQuietly, store } from './change-messages.ts';
+import { enable } from './enabled.ts';
 import { fetch } from './fetch.ts';
 import { list, lsub } from './folder-list.ts';
 import { changeFolders, leaveFolder, select, status } from './folders.ts';
 import { authenticate, login } from './login.ts';
+import { quota } from './quota.ts';
 import { search } from './search.ts';
 import { bad, type Completion, type LoggedIn, ok, type Selected, type Session } from './session.ts';
 
@@ -14,7 +16,7 @@ export type Conversational = 'starttls' | 'idle' | 'logout';
 export type Performable = Exclude<Command, { name: Conversational }>;
 
 /** RFC 3501 §3: where a command may stand. Those not named may stand anywhere. */
-const places: Partial<Record<CommandName, 'not-authenticated' | 'selected'>> = {
+const places: Partial<Record<CommandName, 'not-authenticated' | 'selected' | 'unselected'>> = {
   starttls: 'not-authenticated',
   login: 'not-authenticated',
   authenticate: 'not-authenticated',
@@ -27,6 +29,8 @@ const places: Partial<Record<CommandName, 'not-authenticated' | 'selected'>> = {
   copy: 'selected',
   move: 'selected',
   search: 'selected',
+  // RFC 5161 §3.1, RFC 9051 §6.3.1: what is switched on changes what a selected folder says.
+  enable: 'unselected',
 };
 const anywhere: readonly CommandName[] = ['capability', 'noop', 'logout', 'id'];
 
@@ -36,6 +40,7 @@ export function misplaced({ state }: Session, name: CommandName): string | undef
   const place = places[name] ?? 'authenticated';
   if (place === 'not-authenticated') return state.at === place ? undefined : 'you are logged in already';
   if (state.at !== 'authenticated' && state.at !== 'selected') return 'log in first';
+  if (place === 'unselected') return state.at === 'selected' ? 'only before a folder is selected' : undefined;
   return place === 'selected' && state.at !== 'selected' ? 'select a folder first' : undefined;
 }
 
@@ -74,8 +79,7 @@ async function performLoggedIn(session: Session, state: LoggedIn, command: Logge
       await writer.line('* NAMESPACE (("" "/")) NIL NIL');
       return ok('that is all');
     case 'enable':
-      // RFC 5161 §3.1: nothing here has to be enabled.
-      await writer.line('* ENABLED');
+      await writer.line(['* ENABLED', ...enable(session, command.capabilities)].join(' '));
       return ok('enabled');
     case 'select':
     case 'examine':
@@ -94,6 +98,9 @@ async function performLoggedIn(session: Session, state: LoggedIn, command: Logge
       return await status(session, state, command);
     case 'append':
       return await append(session, state, command);
+    case 'getquota':
+    case 'getquotaroot':
+      return await quota(session, state, command);
     default:
       return state.at === 'selected' ? await performSelected(session, state, command) : bad('select a folder first');
   }
@@ -109,12 +116,16 @@ async function performSelected(session: Session, state: Selected, command: Selec
     case 'close':
       if (!state.view.readOnly) await expungeQuietly(state.view);
       leaveFolder(session);
-      return ok('closed');
+      // RFC 7162 §3.2.8.
+      return ok(
+        'closed',
+        session.enabled.has('QRESYNC') ? `HIGHESTMODSEQ ${state.view.folder.highestModseq}` : undefined,
+      );
     case 'unselect':
       leaveFolder(session);
       return ok('closed');
     case 'expunge':
-      return await expunge(state, command);
+      return await expunge(session, state, command);
     case 'fetch':
       return await fetch(session, state, command);
     case 'store':

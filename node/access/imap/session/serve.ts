@@ -4,6 +4,7 @@ import { parseCommand } from '../command/parse.ts';
 import type { Framed, LiteralAnnouncement } from '../wire/framer.ts';
 import { WriterFault } from '../wire/writer.ts';
 import { capabilities } from './capabilities.ts';
+import { utf8Names } from './enabled.ts';
 import { leaveFolder } from './folders.ts';
 import { idle } from './idle.ts';
 import { startTls } from './login.ts';
@@ -105,13 +106,14 @@ async function literal(session: Session, announced: LiteralAnnouncement): Promis
 type Outcome = { readonly kind: 'answered' | 'bad' } | { readonly kind: 'over'; readonly bye: string | undefined };
 
 async function answer(session: Session, framed: Extract<Framed, { kind: 'command' }>): Promise<Outcome> {
-  const parsed = parseCommand(framed.segments);
+  const parsed = parseCommand(framed.segments, utf8Names(session));
   const { writer } = session.connection;
   if (parsed.kind === 'bad') {
     await writer.line(`${parsed.tag ?? '*'} BAD ${parsed.reason.replace(/[^\x20-\x7e]/g, '?')}`);
     return { kind: 'bad' };
   }
   const { tag, command } = parsed;
+  session.tag = tag;
   const reason = misplaced(session, command.name);
   if (reason !== undefined) return await complete(session, tag, command, bad(reason));
   if (command.name === 'logout') {
@@ -175,7 +177,7 @@ function mayExpunge(command: Command): boolean {
 }
 
 async function complete(session: Session, tag: string, command: Command, completion: Completion): Promise<Outcome> {
-  await sendUpdates(session, { expunges: mayExpunge(command), uids: false });
+  await sendUpdates(session, { expunges: mayExpunge(command) });
   const code = completion.code === undefined ? '' : `[${completion.code}] `;
   await session.connection.writer.line(`${tag} ${completion.status} ${code}${completion.text}`);
   return { kind: completion.status === 'BAD' ? 'bad' : 'answered' };

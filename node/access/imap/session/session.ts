@@ -4,6 +4,7 @@ import type { Clock, Log } from '../../log.ts';
 import type { LoginGate } from '../../login-gate.ts';
 import type { ImapLimits } from '../limits.ts';
 import type { Connection } from './connection.ts';
+import type { Extension } from './enabled.ts';
 import type { FolderView } from './view.ts';
 
 /** RFC 3501 §3. What is known in a state is in it. */
@@ -36,7 +37,10 @@ export interface Shared {
 export interface Session {
   readonly shared: Shared;
   readonly connection: Connection;
+  readonly enabled: Set<Extension>;
   state: State;
+  /** Of the command under way. */
+  tag: string;
   secure: boolean;
   logins: number;
   /** Octets of the command's literal that were reserved. */

@@ -16,6 +16,8 @@ export type Resolved =
 export interface Changes {
   /** Sequence numbers to report as gone, in the order to report them. */
   readonly expunged: readonly number[];
+  /** Their UIDs, ascending. */
+  readonly vanished: readonly number[];
   /** The number of messages, when it changed by more than the expunges. */
   readonly exists: number | undefined;
   readonly flags: readonly Numbered[];
@@ -28,6 +30,8 @@ export interface Changes {
 export class FolderView {
   readonly folder: Folder;
   readonly readOnly: boolean;
+  /** RFC 5182: UIDs that the last SEARCH RETURN (SAVE) found, ascending. */
+  saved: readonly number[] = [];
   /** Ascending by uid. Replaced, never changed in place where the folder handed it out. */
   #known: readonly MessageEntry[];
   /** The folder's list that `#known` was last brought up to. */
@@ -55,6 +59,8 @@ export class FolderView {
   }
 
   resolve({ by, set }: MessageSet): Resolved {
+    // RFC 5182 §2.1: messages that are gone meanwhile are not meant any more.
+    if (set === 'saved') return { kind: 'messages', messages: this.numbered(this.saved) };
     const largest = by === 'uid' ? (this.#known.at(-1)?.uid ?? 0) : this.count;
     const tooLarge = set.some(({ from, to }) => from !== '*' && to !== '*' && Math.max(from, to) > largest);
     if (by === 'sequence' && tooLarge) return { kind: 'out-of-range' };
@@ -93,16 +99,19 @@ export class FolderView {
   catchUp(expunges: boolean): Changes {
     const current = this.folder.entries();
     if (current === this.#seen && this.#known.length === current.length)
-      return { expunged: [], exists: undefined, flags: [] };
+      return { expunged: [], vanished: [], exists: undefined, flags: [] };
     const next: MessageEntry[] = [];
     const gone: number[] = [];
+    const vanished: number[] = [];
     const flags: Numbered[] = [];
     let at = 0;
     this.#known.forEach((old, index) => {
       while (at < current.length && current[at]!.uid < old.uid) at += 1;
       const now = current[at]?.uid === old.uid ? current[at]! : undefined;
-      if (now === undefined && expunges) gone.push(index + 1);
-      else next.push(now ?? old);
+      if (now === undefined && expunges) {
+        gone.push(index + 1);
+        vanished.push(old.uid);
+      } else next.push(now ?? old);
       if (now !== undefined && now.modseq !== old.modseq && !sameFlags(now, old)) {
         flags.push({ sequence: next.length, entry: now });
       }
@@ -112,7 +121,7 @@ export class FolderView {
     for (const entry of current.slice(firstAt(current, last + 1))) next.push(entry);
     this.#known = next;
     this.#seen = current;
-    return { expunged: gone.reverse(), exists: next.length === kept ? undefined : next.length, flags };
+    return { expunged: gone.reverse(), vanished, exists: next.length === kept ? undefined : next.length, flags };
   }
 
   close(): void {

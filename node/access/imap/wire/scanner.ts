@@ -21,12 +21,15 @@ const nil = /^nil$/i;
 
 /** Reads one framed command from left to right. Every method takes what it names or throws {@link SyntaxFault}. Linear. */
 export class Scanner {
+  /** Mailbox names are UTF-8 and nothing else (RFC 9051 §5.1, RFC 6855 §3): the client has enabled it. */
+  readonly utf8Names: boolean;
   readonly #segments: readonly Segment[];
   #segment = 0;
   #at = 0;
 
-  constructor(segments: readonly Segment[]) {
+  constructor(segments: readonly Segment[], utf8Names = false) {
     this.#segments = segments;
+    this.utf8Names = utf8Names;
   }
 
   atEnd(): boolean {
@@ -63,6 +66,19 @@ export class Scanner {
     return true;
   }
 
+  /** Whether this comes next, in any case; nothing is taken. */
+  followedBy(text: string): boolean {
+    return (
+      this.#text()
+        .toString('latin1', this.#at, this.#at + text.length)
+        .toUpperCase() === text
+    );
+  }
+
+  skip(characters: number): void {
+    this.#at += characters;
+  }
+
   tag(): string {
     return this.#run(tagCharacters, 'a tag');
   }
@@ -93,6 +109,14 @@ export class Scanner {
     const value = Number(text.toString('latin1', start, this.#at));
     if (this.#at === start || this.nextIsDigit() || value > max) throw new SyntaxFault('expected a number');
     return value;
+  }
+
+  /** RFC 7162 §7 mod-sequence-value: 63 bits, of which we count in 53; what is larger is larger than all of ours. */
+  modseq(): number {
+    const digits = /^[0-9]{1,20}/.exec(this.#text().toString('latin1', this.#at, this.#at + 21))?.[0];
+    if (digits === undefined || Number(digits) > 2 ** 63) throw new SyntaxFault('expected a mod-sequence');
+    this.#at += digits.length;
+    return Math.min(Number(digits), Number.MAX_SAFE_INTEGER);
   }
 
   astringBytes(): Buffer {

@@ -27,12 +27,20 @@ describe('commands', () => {
     ],
     ['a literal is a string', 'a LOGIN ‹al ice› ‹p"w›', { name: 'login', username: 'al ice', password: 'p"w' }],
     ['an empty password is a string', 'a LOGIN x ""', { name: 'login', username: 'x', password: '' }],
-    ['names are in any case', 'a sElEcT inbox', { name: 'select', mailbox: 'INBOX' }],
-    ['only INBOX itself is case-insensitive', 'a SELECT inbox/x', { name: 'select', mailbox: 'inbox/x' }],
+    [
+      'names are in any case',
+      'a sElEcT inbox',
+      { name: 'select', mailbox: 'INBOX', condstore: false, resync: undefined },
+    ],
+    [
+      'only INBOX itself is case-insensitive',
+      'a SELECT inbox/x',
+      { name: 'select', mailbox: 'inbox/x', condstore: false, resync: undefined },
+    ],
     [
       'modified UTF-7 is decoded',
       'a SELECT "~peter/mail/&U,BTFw-/&ZeVnLIqe-"',
-      { name: 'select', mailbox: '~peter/mail/台北/日本語' },
+      { name: 'select', mailbox: '~peter/mail/台北/日本語', condstore: false, resync: undefined },
     ],
     [
       'an initial response follows its mechanism',
@@ -48,6 +56,7 @@ describe('commands', () => {
         flags: ['\\Seen', '$Junk'],
         internalDate: Date.UTC(2019, 11, 31, 23),
         message: Buffer.from('m'),
+        utf8: false,
       },
     ],
     [
@@ -65,6 +74,7 @@ describe('commands', () => {
         mode: 'remove',
         silent: true,
         flags: ['\\Seen', 'kept'],
+        unchangedSince: undefined,
       },
     ],
     [
@@ -82,6 +92,48 @@ describe('commands', () => {
             peek: true,
           },
         ],
+        changedSince: undefined,
+        vanished: false,
+      },
+    ],
+    [
+      'a SELECT that says what was known',
+      'a SELECT x (QRESYNC (67890007 90060115194045000 41:211 (1 1)))',
+      {
+        name: 'select',
+        mailbox: 'x',
+        condstore: false,
+        resync: { uidValidity: 67890007, modseq: Number.MAX_SAFE_INTEGER, knownUids: [{ from: 41, to: 211 }] },
+      },
+    ],
+    [
+      'a FETCH of what has changed, and of what has gone',
+      'a UID FETCH 1:* FLAGS (CHANGEDSINCE 12345 VANISHED)',
+      {
+        name: 'fetch',
+        messages: { by: 'uid', set: [{ from: 1, to: '*' }] },
+        items: [{ kind: 'flags' }],
+        changedSince: 12345,
+        vanished: true,
+      },
+    ],
+    [
+      'what a search saved is a set of messages',
+      'a SEARCH RETURN (SAVE MIN) $ MODSEQ "/flags/\\\\draft" all 7',
+      {
+        name: 'search',
+        by: 'sequence',
+        returns: new Set(['SAVE', 'MIN']),
+        program: {
+          charset: undefined,
+          key: {
+            kind: 'and',
+            keys: [
+              { kind: 'messages', by: 'sequence', set: 'saved' },
+              { kind: 'modseq', from: 7 },
+            ],
+          },
+        },
       },
     ],
     [
@@ -129,7 +181,10 @@ describe('commands', () => {
     ['a FETCH 1 BODY[]<0.0>', 'a partial asks for at least one octet'],
     ['a LOGIN x', 'expected " "'],
     ['a LOGIN "x y', 'the quoted string does not end'],
-    ['a SELECT x y', 'unexpected characters at the end of the command'],
+    ['a SELECT x y', 'expected "("'],
+    ['a SELECT x (QRESYNC (1))', 'expected " "'],
+    ['a FETCH 1 FLAGS (VANISHED)', 'VANISHED goes with UID FETCH and CHANGEDSINCE'],
+    ['a SEARCH RETURN (ALL) MODSEQ x', 'expected a mod-sequence'],
     ['a SELECT &ZZ', 'the mailbox name is not valid modified UTF-7'],
     ['a APPEND x "yesterday" ‹m›', 'expected a date-time such as "17-Jul-1996 02:44:25 -0700"'],
     ['a STATUS x (COLOUR)', 'unknown STATUS item COLOUR'],

@@ -88,6 +88,6 @@ describe('the view of a folder', () => {
     const view = new FolderView(pile.folder, false, () => undefined);
     pile.flag(0);
     view.adopt(pile.list);
-    expect(view.catchUp(true)).toEqual({ expunged: [], exists: undefined, flags: [] });
+    expect(view.catchUp(true)).toEqual({ expunged: [], vanished: [], exists: undefined, flags: [] });
   });
 });

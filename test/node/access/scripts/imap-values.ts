@@ -47,7 +47,9 @@ class Reader {
     if (script !== null) {
       const end = rest.indexOf('\n}}}');
       this.#at += end + 4;
-      return { kind: 'string', text: crlf(rest.slice(script[0].length, end)) };
+      const text = rest.slice(script[0].length, end);
+      // `~{{{` is binary, which has no lines.
+      return { kind: 'string', text: next === '~' ? text : crlf(text) };
     }
     const literal = /^~?\{(\d+)\}\r\n/.exec(rest);
     if (literal !== null) {

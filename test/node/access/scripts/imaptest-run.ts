@@ -144,7 +144,8 @@ class Player {
     let line = `${tag} `;
     for (let index = 0; index < pieces.length; index += 3) {
       line += expand(pieces[index] ?? '', this.#variables);
-      const literal = pieces[index + 2]?.replace(/\r?\n/g, '\r\n');
+      const script = pieces[index + 2];
+      const literal = pieces[index + 1] === '~' ? script : script?.replace(/\r?\n/g, '\r\n');
       if (literal !== undefined) line += `${pieces[index + 1]}{${literal.length}+}\r\n${literal}`;
     }
     client.send(`${line}\r\n`);

@@ -1,8 +1,7 @@
 import { parseDateTime } from '../wire/date-time.ts';
 import { decodeMailboxName } from '../wire/mailbox-name.ts';
 import { type Scanner, SyntaxFault } from '../wire/scanner.ts';
-import { parseSequenceSet, type SequenceSet } from '../wire/sequence-set.ts';
-import type { MessageSet } from './command.ts';
+import { type MessageSet, parseSequenceSet, type SequenceSet } from '../wire/sequence-set.ts';
 
 // Deeper or longer names help nobody; the folder list lies in memory.
 const maxMailboxCharacters = 400;

@@ -1,13 +1,6 @@
-import type { SequenceSet } from '../wire/sequence-set.ts';
+import type { MessageSet, SequenceSet } from '../wire/sequence-set.ts';
 import type { FetchItem } from './fetch-items.ts';
 import type { SearchProgram } from './search-keys.ts';
-
-/** Which messages a command names, and by which kind of number. */
-export interface MessageSet {
-  readonly by: 'sequence' | 'uid';
-  /** `saved`: what the last SEARCH RETURN (SAVE) found (RFC 5182). */
-  readonly set: SequenceSet | 'saved';
-}
 
 export const statusItems = [
   'MESSAGES',

@@ -1,7 +1,4 @@
-import type { Session } from './session.ts';
-
-/** What a client may switch on for its session (RFC 5161): with it, answers take another shape. */
-export type Extension = 'CONDSTORE' | 'QRESYNC' | 'UTF8=ACCEPT' | 'IMAP4rev2';
+import type { Extension, Session } from './session.ts';
 
 const known: Readonly<Record<string, Extension>> = {
   CONDSTORE: 'CONDSTORE',

@@ -4,7 +4,6 @@ import type { Clock, Log } from '../../log.ts';
 import type { LoginGate } from '../../login-gate.ts';
 import type { ImapLimits } from '../limits.ts';
 import type { Connection } from './connection.ts';
-import type { Extension } from './enabled.ts';
 import type { FolderView } from './view.ts';
 
 /** RFC 3501 §3. What is known in a state is in it. */
@@ -33,6 +32,9 @@ export interface Shared {
   /** Fires when the listener stops. */
   readonly stopping: AbortSignal;
 }
+
+/** What a client may switch on for its session (RFC 5161): with it, answers take another shape. */
+export type Extension = 'CONDSTORE' | 'QRESYNC' | 'UTF8=ACCEPT' | 'IMAP4rev2';
 
 export interface Session {
   readonly shared: Shared;

@@ -1,6 +1,5 @@
 import type { Folder, MessageEntry } from '../../../mail/folder.ts';
-import type { MessageSet } from '../command/command.ts';
-import { normalRanges } from '../wire/sequence-set.ts';
+import { type MessageSet, normalRanges } from '../wire/sequence-set.ts';
 
 /** A message as this session numbers it. */
 export interface Numbered {

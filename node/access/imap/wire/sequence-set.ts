@@ -4,6 +4,13 @@ import { SyntaxFault } from './scanner.ts';
 export type SetEnd = number | '*';
 export type SequenceSet = readonly { readonly from: SetEnd; readonly to: SetEnd }[];
 
+/** Which messages a command names, and by which kind of number. */
+export interface MessageSet {
+  readonly by: 'sequence' | 'uid';
+  /** `saved`: what the last SEARCH RETURN (SAVE) found (RFC 5182). */
+  readonly set: SequenceSet | 'saved';
+}
+
 // A client that names 100,000 messages one by one is at fault, or wants us to be slow.
 const maxRanges = 20_000;
 const range = /^([1-9][0-9]{0,9}|\*)(?::([1-9][0-9]{0,9}|\*))?$/;

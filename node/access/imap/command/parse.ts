@@ -1,7 +1,7 @@
 import type { Segment } from '../wire/framer.ts';
 import { Scanner, SyntaxFault } from '../wire/scanner.ts';
-import { dateTime, flag, flagList, mailboxName, messageSet } from './arguments.ts';
 import type { MessageSet } from '../wire/sequence-set.ts';
+import { dateTime, flag, flagList, mailboxName, messageSet } from './arguments.ts';
 import { type Command, type SearchReturn, searchReturns } from './command.ts';
 import { fetchItems } from './fetch-items.ts';
 import { createCommand, listCommand, lsubCommand, selectCommand, statusCommand } from './mailbox-commands.ts';

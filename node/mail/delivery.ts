@@ -30,7 +30,8 @@ export function deliverTo(mailbox: Mailbox): (opened: Opened) => Promise<Handled
     try {
       const objection = opened.from.kind === 'user' ? await objectionTo(mailbox, letter, opened.from) : undefined;
       if (objection !== undefined) return refused(objection);
-      await insert(await targetOf(mailbox, letter), letter, opened);
+      // Leased in the recipient's name before the receipt: nobody else will refresh it.
+      await Promise.all([mailbox.keep(letter.message), insert(await targetOf(mailbox, letter), letter, opened)]);
       return { verdict: 'accepted' };
     } catch (error) {
       return answerTo(error);

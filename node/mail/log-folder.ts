@@ -74,6 +74,15 @@ export class LogFolder implements Folder {
     return this.#options.name();
   }
 
+  get logName(): string {
+    return this.#options.log.name;
+  }
+
+  /** Version of the newest head of its log that is known here. */
+  get logVersion(): number {
+    return this.#options.log.version;
+  }
+
   get uidValidity(): number {
     return this.#index.uidValidity;
   }

@@ -2,8 +2,10 @@ import type { Address } from '../../policy/address.ts';
 import type { IdentityCertificate } from '../identity/certificate.ts';
 import type { IdentityKeys } from '../identity/keys.ts';
 import type { Log as PostLog } from '../log/log.ts';
-import type { OpenLogOptions } from '../post/post.ts';
+import type { LogReferences } from '../log/references.ts';
+import type { LogName, OpenLogOptions } from '../post/post.ts';
 import type { BlockSink, BlockSource } from '../store/content.ts';
+import type { Store } from '../store/store.ts';
 
 export type Clock = () => number;
 
@@ -17,8 +19,10 @@ export interface Log {
 
 /** What a mailbox needs of a POST node. */
 export interface MailPost {
-  readonly store: BlockSink & BlockSource;
+  readonly store: BlockSink & BlockSource & Pick<Store, 'renew' | 'putRound'>;
   openLog(options: OpenLogOptions): Promise<PostLog>;
+  /** What a log, as the ring has it, still needs of the store. */
+  logReferences(options: LogName): Promise<LogReferences | undefined>;
 }
 
 /** Somebody whose mail lives on this node. */

@@ -43,6 +43,8 @@ export interface Mailbox {
   subscribe(name: string, on: boolean): Promise<FolderAnswer>;
   /** The message that a reference names, in no folder yet. Throws MailFault like fetchMessage: nothing stands in for it. */
   read(ref: MessageRef): Promise<Uint8Array>;
+  /** Has the blocks of a message kept in this mailbox's name; what cannot be done now is done by the daily renewal. Never throws. */
+  keep(ref: MessageRef): Promise<void>;
   onChange(listener: (change: MailboxChange) => void): () => void;
   /** Waits for what is under way and keeps the index for the next start. */
   close(): Promise<void>;

@@ -2,10 +2,11 @@ import path from 'node:path';
 import type { Address } from '../../policy/address.ts';
 import { deriveKey } from '../identity/derive.ts';
 import type { Log as PostLog } from '../log/log.ts';
+import type { LogName } from '../post/post.ts';
 import { asMailFault } from './fault.ts';
 import { FolderShelf } from './folder-shelf.ts';
 import { IndexCache } from './index-cache.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
+import { type KeptLog, LeaseKeeper } from './lease-keeper.ts';
 import type { Clock, Log, MailPost, MailUser } from './mail-post.ts';
 import type { Mailbox } from './mailbox.ts';
 import { decodeMailboxIndex, encodeMailboxIndex, MailboxIndex } from './mailbox-index.ts';
@@ -48,24 +49,29 @@ export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
   const { post, user, dir, create, now, log: events } = options;
   const master = user.keys.export();
   const secret = deriveKey(master, 'mail/mailbox');
+  const named = (name: string): LogName => ({
+    signing: user.keys.signing,
+    secret: deriveKey(secret, 'mail/log', Buffer.from(name)),
+    name,
+  });
   const openLog = async (name: string, fresh: boolean): Promise<PostLog> =>
-    post.openLog({
-      signing: user.keys.signing,
-      secret: deriveKey(secret, 'mail/log', Buffer.from(name)),
-      name,
-      owner: user.address,
-      create: fresh,
-    });
+    post.openLog({ ...named(name), owner: user.address, create: fresh });
   const cache = await IndexCache.open(path.join(dir, indexName(user.address)));
   let mailbox: RingMailbox | undefined;
-  const refs = (): AsyncIterable<MessageRef> => (mailbox === undefined ? noRefs() : refsIn(mailbox));
-  const leases = new LeaseKeeper({ store: post.store, cache, address: user.address, refs, now, log: events });
+  let versions: (() => AsyncIterable<LogVersion>) | undefined;
+  const refs = (): AsyncIterable<MessageRef> => (mailbox === undefined ? nothing() : refsIn(mailbox));
+  async function* logs(): AsyncIterable<KeptLog> {
+    for await (const { name, version } of versions?.() ?? nothing<LogVersion>())
+      yield { name, version, references: async () => post.logReferences(named(name)) };
+  }
+  const leases = new LeaseKeeper({ store: post.store, cache, user, refs, logs, now, log: events });
   const release = async (): Promise<void> => cache.close();
   try {
     const log = await openLog('mailbox', create);
     const keeper = await StateKeeper.open({ name: 'mailbox', log, cache, form: rootForm, events });
     const vault = new MessageVault({ post, address: user.address, secret, now, log: events });
     const shelf = new FolderShelf({ openLog, cache, vault, now, events });
+    versions = () => versionsOf(log, shelf, keeper.state);
     mailbox = new RingMailbox({ address: user.address, keeper, log, shelf, vault, now, events, leases, release });
     await mailbox.makeDefaults();
     leases.start();
@@ -76,7 +82,18 @@ export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
   }
 }
 
-async function* noRefs(): AsyncIterable<MessageRef> {}
+async function* nothing<T>(): AsyncIterable<T> {}
+
+type LogVersion = { readonly name: string; readonly version: () => number };
+
+/** The log of the folder list, and that of every folder in it. */
+async function* versionsOf(root: PostLog, shelf: FolderShelf, index: MailboxIndex): AsyncIterable<LogVersion> {
+  yield { name: root.name, version: () => root.version };
+  for (const { id, name } of [...index.folders.values()]) {
+    const folder = await shelf.open(id, () => index.byId(id)?.name ?? name);
+    yield { name: folder.logName, version: () => folder.logVersion };
+  }
+}
 
 /** All messages of a mailbox, folder by folder. */
 async function* refsIn(mailbox: Mailbox): AsyncIterable<MessageRef> {

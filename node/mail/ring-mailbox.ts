@@ -33,7 +33,7 @@ type Options = {
   readonly now: Clock;
   readonly events: Log;
   /** Works in the background on the folders: stopped first. */
-  readonly leases: { stop(): Promise<void> };
+  readonly leases: { stop(): Promise<void>; accept(ref: MessageRef): Promise<void> };
   /** Called last, when everything is closed. */
   readonly release: () => Promise<void>;
 };
@@ -162,6 +162,10 @@ export class RingMailbox implements Mailbox {
 
   async read(ref: MessageRef): Promise<Uint8Array> {
     return this.#options.vault.look(ref);
+  }
+
+  async keep(ref: MessageRef): Promise<void> {
+    return this.#options.leases.accept(ref);
   }
 
   onChange(listener: (change: MailboxChange) => void): () => void {

@@ -3,6 +3,7 @@ import type { Address } from '../../policy/address.ts';
 import type { SigningKey } from '../identity/keys.ts';
 import { openLog, type Log as PostLog } from '../log/log.ts';
 import { LogDisk } from '../log/log-disk.ts';
+import { type LogReferences, logReferences } from '../log/references.ts';
 import type { Log, Notify, Trace } from '../notify/notify.ts';
 import { startNotify } from '../notify/start.ts';
 import type { Overlay } from '../overlay/overlay.ts';
@@ -17,6 +18,8 @@ export interface Post {
   readonly store: Store;
   readonly notify: Notify;
   openLog(options: OpenLogOptions): Promise<PostLog>;
+  /** The blocks that a log, as the ring has it now, refers to: what its owner has to keep leased. Undefined where the ring surely has none. */
+  logReferences(options: LogName): Promise<LogReferences | undefined>;
   lookup(address: Address): Promise<Lookup>;
   /** Makes an identity present here: the whole API for an application that has one. To be stopped before the node. */
   present(options: PresenceOptions): Promise<Presence>;
@@ -24,12 +27,16 @@ export interface Post {
   stop(): Promise<void>;
 }
 
-/** What a log needs beside the node's own store, disk, clock and log lines. */
-export interface OpenLogOptions {
+/** Which log, and what opens it. */
+export interface LogName {
   readonly signing: SigningKey;
   /** 32 bytes: key of the payloads. */
   readonly secret: Uint8Array;
   readonly name: string;
+}
+
+/** What a log needs beside the node's own store, disk, clock and log lines. */
+export interface OpenLogOptions extends LogName {
   readonly owner: Address;
   /** Only where the caller knows that there is none yet: a missing head is never silently made anew. */
   readonly create: boolean;
@@ -70,6 +77,8 @@ export async function startPost(options: PostOptions): Promise<Post> {
       store,
       notify,
       openLog: async (how: OpenLogOptions) => openLog({ ...how, store, disk, now, log }),
+      logReferences: async ({ signing, secret, name }: LogName) =>
+        logReferences({ store, writer: signing.public, secret, name }),
       lookup: async (address: Address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),
     };
     return {

@@ -280,3 +280,15 @@ export async function getContent(source: BlockSource, ref: ContentRef): Promise<
   }
   return whole;
 }
+
+/** The keys of all blocks that a content is made of. Reads its manifests only. Throws what {@link readContent} throws. */
+export async function* keysOf(source: BlockSource, ref: ContentRef): AsyncGenerator<Uint8Array> {
+  yield* keysAt(source, ref, 0);
+}
+
+async function* keysAt(source: BlockSource, ref: ContentRef, depth: number): AsyncGenerator<Uint8Array> {
+  yield ref.key;
+  if (ref.kind === 'block') return;
+  if (depth >= maxDepth) throw new StoreFault('invalid', 'content is a tree of more than three levels');
+  for (const child of decodeManifest(await fetchPlain(source, ref), ref.size)) yield* keysAt(source, child, depth + 1);
+}

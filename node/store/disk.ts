@@ -5,12 +5,14 @@ import { BlockDisk } from './block-disk.ts';
 import { EntryDisk } from './entry-disk.ts';
 import { assertSound } from './environment.ts';
 import { HeadDisk } from './head-disk.ts';
+import { RoundDisk } from './round-disk.ts';
 
 /** All that a node keeps for the ring, in one lmdb environment: one sync makes what came in at the same moment durable together. */
 export interface Disk {
   readonly blocks: BlockDisk;
   readonly heads: HeadDisk;
   readonly entries: EntryDisk;
+  readonly rounds: RoundDisk;
   /** Whether this node has once been given all that it should hold (settling.ts). */
   settled(): boolean;
   keepSettled(): Promise<void>;
@@ -43,6 +45,7 @@ export function diskOn(root: RootDatabase<Buffer, string>): Disk {
     blocks: new BlockDisk(root),
     heads: new HeadDisk(root),
     entries: new EntryDisk(root),
+    rounds: new RoundDisk(root),
     close: () => root.close(),
   };
 }

@@ -1,6 +1,8 @@
 export type StoreFaultCode =
   /** Fewer copies than the write quorum became durable: the write may or may not survive. */
   | 'quorum'
+  /** The account that would pay for a block has no room left at too many holders: for good, until something of it is deleted. */
+  | 'quota'
   /** Every proper holder answered that it has no such block. */
   | 'missing'
   /** Too few holders answered to say anything. */

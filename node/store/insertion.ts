@@ -1,12 +1,12 @@
 import type { Member } from '../overlay/overlay.ts';
-import type { LeasedBlock } from './block-disk.ts';
 import { StoreFault } from './fault.ts';
+import type { ClaimedBlock } from './holder.ts';
 import type { Lanes } from './lanes.ts';
 import type { Neighbours } from './neighbours.ts';
 import { maxInsertBlocks, maxInsertBytes } from './wire.ts';
 
 interface Placed {
-  readonly block: LeasedBlock;
+  readonly block: ClaimedBlock;
   /** Who could still take a copy, best first. */
   readonly takers: Member[];
   copies: number;
@@ -20,7 +20,7 @@ export interface InsertResult {
 }
 
 /** Cuts blocks into frames that the overlay carries. */
-export function* frames<T>(blocks: readonly T[], blockOf: (one: T) => LeasedBlock): Generator<T[]> {
+export function* frames<T>(blocks: readonly T[], blockOf: (one: T) => ClaimedBlock): Generator<T[]> {
   let frame: T[] = [];
   let bytes = 0;
   for (const one of blocks) {
@@ -51,7 +51,7 @@ export class Insertion {
   readonly #outcome = Promise.withResolvers<InsertResult>();
   readonly #causes: unknown[] = [];
 
-  constructor(neighbours: Neighbours, lanes: Lanes, blocks: readonly LeasedBlock[]) {
+  constructor(neighbours: Neighbours, lanes: Lanes, blocks: readonly ClaimedBlock[]) {
     this.#neighbours = neighbours;
     this.#lanes = lanes;
     this.#wanted = neighbours.wanted();
@@ -103,6 +103,11 @@ export class Insertion {
       (placed) => placed.copies < this.#wanted.quorum && placed.underWay === 0 && placed.takers.length === 0,
     );
     if (lost === undefined) return;
+    const full = this.#causes.find((cause) => cause instanceof StoreFault && cause.code === 'quota');
+    if (full !== undefined) {
+      this.#outcome.reject(full);
+      return;
+    }
     const message = `a block has ${lost.copies} durable copies, ${this.#wanted.quorum} are needed`;
     this.#outcome.reject(new StoreFault('quorum', message, { cause: this.#causes[0] }));
   }

@@ -17,6 +17,19 @@ export class Neighbours {
     this.#remote = remote;
   }
 
+  get self(): Member {
+    return this.#overlay.self;
+  }
+
+  /** Whether this node is one of those that should have the key. */
+  isProper(key: Uint8Array): boolean {
+    return this.place(key).proper.some((member) => this.isSelf(member));
+  }
+
+  members(): number {
+    return this.#overlay.members().length;
+  }
+
   place(key: Uint8Array): Placement {
     return placeKey((near, count) => this.#overlay.closest(near, count), key, this.copies);
   }

@@ -3,13 +3,25 @@ import { equalBytes } from '../identity/canonical.ts';
 import type { Trust } from '../identity/certificate.ts';
 import type { Overlay } from '../overlay/overlay.ts';
 import { sha256 } from './block-cipher.ts';
-import type { LeasedBlock } from './block-disk.ts';
+import type { Lease } from './content.ts';
 import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
 import { StoreFault } from './fault.ts';
 import type { Head } from './head.ts';
 import type { HeadVerdict } from './head-disk.ts';
-import { type Holder, headFrom, type Item } from './holder.ts';
-import { bitAt, handOverWaitMs, type Kind, methods, packBody, packItems, shapes, unpackBody } from './wire.ts';
+import { type Claimed, type ClaimedBlock, type Holder, headFrom, type Item, type Standing } from './holder.ts';
+import { checkRound, type Round, roundKey, type StatedRound } from './round.ts';
+import {
+  bitAt,
+  fittingLeases,
+  handOverWaitMs,
+  type Kind,
+  maxExchangeItems,
+  methods,
+  packBody,
+  packItems,
+  shapes,
+  unpackBody,
+} from './wire.ts';
 
 /** Long enough for a busy disk and 128 KiB over a slow line; then the next holder is better. */
 const writeTimeoutMs = 8_000;
@@ -36,11 +48,40 @@ export class RemoteHolder implements Holder {
     return unpackBody(await this.#overlay.request(this.#peerId, method, packBody(body), options), shape);
   }
 
-  async insert(blocks: readonly LeasedBlock[]): Promise<void> {
-    const body = { blocks: blocks.map(({ bytes, leases }) => ({ bytes, leases })) };
-    const { kept } = await this.#ask(methods.insert, body, shapes.inserted, writeTimeoutMs);
+  async insert(blocks: readonly ClaimedBlock[]): Promise<void> {
+    const body = { blocks: blocks.map(({ bytes, leases }) => ({ bytes, leases: leases.map(plain) })) };
+    const { kept, over } = await this.#ask(methods.insert, body, shapes.inserted, writeTimeoutMs);
+    if (over !== undefined) throw new StoreFault('quota', `the quota of ${over} is used up at a holder`);
     if (kept !== blocks.length)
       throw new StoreFault('invalid', 'a holder kept another number of blocks than it was given');
+  }
+
+  async renew(keys: readonly Uint8Array[], lease: Lease): Promise<boolean[]> {
+    const body = { keys: packItems(keys.map((key) => ({ key }))), lease: plain(lease) };
+    const { bits } = await this.#ask(methods.renew, body, shapes.lacked, writeTimeoutMs);
+    return keys.map((_, index) => bitAt(bits, index));
+  }
+
+  async exchange(claimed: readonly Claimed[]): Promise<Standing[]> {
+    const items = fittingLeases(claimed.slice(0, maxExchangeItems)).map(({ key, leases }) => ({
+      key,
+      leases: leases.map(plain),
+    }));
+    const answer = await this.#ask(methods.exchange, { items }, shapes.exchanged, writeTimeoutMs);
+    return answer.items.slice(0, items.length);
+  }
+
+  async putRound({ certificate, statement }: StatedRound): Promise<void> {
+    await this.#ask(methods.putRound, { certificate, statement }, shapes.roundPut, writeTimeoutMs);
+  }
+
+  async round(key: Uint8Array): Promise<{ stated: StatedRound; round: Round } | undefined> {
+    const { round: stated } = await this.#ask(methods.round, { key }, shapes.roundFound, readTimeoutMs);
+    if (stated === null) return undefined;
+    const round = checkRound(stated, this.#trust());
+    if (round === undefined || !equalBytes(roundKey(round.address), key))
+      throw new StoreFault('invalid', 'a holder answered with a forged round');
+    return { stated, round };
   }
 
   async fetch(key: Uint8Array): Promise<Uint8Array | undefined> {
@@ -107,4 +148,9 @@ export function body(entry: DirectoryEntry): { certificate: Uint8Array; record?:
   return entry.record === undefined
     ? { certificate: entry.certificate }
     : { certificate: entry.certificate, record: entry.record };
+}
+
+/** What of a lease goes over the wire: who pays is for the other side to say. */
+export function plain({ identity, until }: Lease): Lease {
+  return { identity, until };
 }

@@ -3,9 +3,8 @@ import { equalBytes } from '../identity/canonical.ts';
 import type { Trust } from '../identity/certificate.ts';
 import { type Member, OverlayFault } from '../overlay/overlay.ts';
 import { pause } from './background.ts';
-import type { LeasedBlock } from './block-disk.ts';
 import type { Disk } from './disk.ts';
-import { type Item, stampOf } from './holder.ts';
+import { type ClaimedBlock, type Item, stampOf } from './holder.ts';
 import { frames } from './insertion.ts';
 import type { Neighbours } from './neighbours.ts';
 import type { Kind } from './wire.ts';
@@ -136,10 +135,10 @@ export class RepairPass {
     const { disk, neighbours, signal } = this.#tools;
     // A frame's worth at a time: a page of full blocks would be 32 MB in memory.
     for (let at = 0; at < wanted.length && !signal.aborted; at += 8) {
-      const blocks: LeasedBlock[] = [];
+      const blocks: ClaimedBlock[] = [];
       for (const { key } of wanted.slice(at, at + 8)) {
         const found = await disk.blocks.get(key);
-        if (found.kind === 'block') blocks.push({ key, bytes: found.bytes, leases: disk.blocks.leases(key) });
+        if (found.kind === 'block') blocks.push({ key, bytes: found.bytes, leases: disk.blocks.carried(key) });
         else if (found.kind === 'damaged') await this.#healOne(key);
       }
       for (const frame of frames(blocks, (block) => block)) {

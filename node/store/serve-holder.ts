@@ -1,8 +1,10 @@
 import type { z } from 'zod';
 import type { Member, Overlay } from '../overlay/overlay.ts';
+import { sha256 } from './block-cipher.ts';
+import { StoreFault } from './fault.ts';
 import { headFrom, type LocalHolder } from './holder.ts';
-import { body } from './remote-holder.ts';
-import { methods, packBits, packBody, shapes, unpackBody, unpackItems } from './wire.ts';
+import { body, plain } from './remote-holder.ts';
+import { fittingLeases, methods, packBits, packBody, shapes, unpackBody, unpackItems } from './wire.ts';
 
 /** Two heads prove a fork; with more the answer might not fit into a frame. */
 const maxHeadsAnswered = 2;
@@ -27,12 +29,36 @@ export function serveHolder(
       on.during(async () => packBody(await work(unpackBody(bytes, shape), from))),
     );
   };
-  answer(methods.insert, shapes.insert, async ({ blocks }) => {
-    await holder.keep(blocks);
+  answer(methods.insert, shapes.insert, async ({ blocks }, from) => {
+    try {
+      await holder.for(from).insert(blocks.map((block) => ({ key: sha256(block.bytes), ...block })));
+    } catch (fault) {
+      if (!(fault instanceof StoreFault) || fault.code !== 'quota') throw fault;
+      return { kept: 0, over: from.owner };
+    }
     on.wrote();
     return { kept: blocks.length };
   });
-  answer(methods.fetch, shapes.fetch, async ({ key }) => ({ block: (await holder.fetch(key)) ?? null }));
+  answer(methods.renew, shapes.renew, async ({ keys, lease }, from) => ({
+    bits: packBits(
+      await holder.for(from).renew(
+        unpackItems('block', keys).map(({ key }) => key),
+        lease,
+      ),
+    ),
+  }));
+  answer(methods.exchange, shapes.exchange, async ({ items }, from) => {
+    const standings = await holder.for(from).exchange(items);
+    return { items: fittingLeases(standings.map(({ held, leases }) => ({ held, leases: leases.map(plain) }))) };
+  });
+  answer(methods.putRound, shapes.putRound, async (stated, from) => {
+    await holder.for(from).putRound(stated);
+    return {};
+  });
+  answer(methods.round, shapes.round, async ({ key }) => ({ round: (await holder.round(key))?.stated ?? null }));
+  answer(methods.fetch, shapes.fetch, async ({ key }, from) => ({
+    block: (await holder.for(from).fetch(key)) ?? null,
+  }));
   answer(methods.lacks, shapes.lacks, async ({ kind, items }) => ({
     bits: packBits(await holder.lacks(kind, unpackItems(kind, items))),
   }));

@@ -4,21 +4,27 @@ import type { Trust } from '../identity/certificate.ts';
 import type { Clock, Log, Member, Overlay } from '../overlay/overlay.ts';
 import { Background, pause } from './background.ts';
 import { sha256 } from './block-cipher.ts';
+import { allowanceAt, Claims, defaultQuota, ownerPays, type Quota } from './claims.ts';
+import { type CollectReport, defaultPatience, type Patience } from './collection.ts';
+import { Collector } from './collector.ts';
 import { type Block, type BlockSink, type BlockSource, type Lease, maxBlockBytes } from './content.ts';
-import { checkEntry, type DirectoryEntry, type Lookup } from './directory.ts';
+import { checkEntry, type DirectoryEntry, directoryKey, type Lookup } from './directory.ts';
 import { type Disk, openDisk } from './disk.ts';
 import { StoreFault } from './fault.ts';
 import { fetchFromHolders } from './fetching.ts';
 import { HeadExchange, type HeadsFound } from './head-exchange.ts';
-import { LocalHolder } from './holder.ts';
+import { type Holder, LocalHolder } from './holder.ts';
 import { Identities } from './identities.ts';
 import { Insertion, type InsertResult } from './insertion.ts';
 import { Lanes } from './lanes.ts';
 import { Neighbours } from './neighbours.ts';
 import { RemoteHolder } from './remote-holder.ts';
+import { Renewal, type Renewed } from './renewal.ts';
 import { Repair } from './repair.ts';
+import { checkRound, roundKey, type StatedRound } from './round.ts';
 import { serveHolder } from './serve-holder.ts';
 import { Settling } from './settling.ts';
+import { spread } from './spreading.ts';
 
 /** What one pass of repair did. */
 export interface RepairReport {
@@ -41,6 +47,11 @@ export interface StoreStats {
   readonly entries: number;
   /** Damaged copies set aside. */
   readonly damaged: number;
+  /** Blocks that nobody keeps any more, still readable. */
+  readonly trash: number;
+  readonly leases: number;
+  /** Blocks without a lease. */
+  readonly orphans: number;
   /** Heads kept as evidence of a fork. */
   readonly forks: number;
 }
@@ -53,9 +64,19 @@ export interface Store extends BlockSink, BlockSource {
   putHead(head: Uint8Array): Promise<{ copies: number }>;
   /** The newest valid head known to the holders; more than one is a fork. `sure`: no acknowledged newer head can have been missed. */
   getHeads(key: Uint8Array): Promise<HeadsFound>;
+  /** Renews leases by key, without moving blocks; holders that lack one are given it. Resolves with what could not be renewed. */
+  renew(keys: readonly Uint8Array[], lease: Lease): Promise<Renewed>;
+  /** Tells the ring that an identity has refreshed all that it still refers to. Throws StoreFault `quorum`. */
+  putRound(stated: StatedRound): Promise<{ copies: number }>;
+  /** Looks for what nobody keeps any more, and deletes what has been in the trash for long enough. */
+  collect(): Promise<CollectReport>;
   publishIdentity(entry: DirectoryEntry): Promise<{ copies: number }>;
   lookupIdentity(address: Address): Promise<Lookup>;
   stats(): Promise<StoreStats>;
+  /** Who has how many bytes here, the largest first: identities, and `*owner` for what that owner's nodes brought for others. */
+  accounts(): Promise<{ payer: string; bytes: number }[]>;
+  /** Sums up all accounts anew; how many were wrong. */
+  recount(): Promise<number>;
   /** Compares all that lies here with the proper holders, verifies it, and pushes what they lack. */
   repair(): Promise<RepairReport>;
   stop(): Promise<void>;
@@ -69,6 +90,8 @@ export interface StoreOptions {
   readonly log: Log;
   /** k of DESIGN §6. */
   readonly copies?: number;
+  readonly quota?: Quota;
+  readonly patience?: Patience;
   /** Whether others had begun this ring before: until this node has met one of them, what it does not have may well be there. */
   readonly toldOfOthers?: boolean;
 }
@@ -80,6 +103,8 @@ const framesPerPeer = 6;
 // A node that has just started learns within moments whether it may say "none"; a question is worth that wait.
 const settleWaitMs = 2_000;
 const settleLookMs = 50;
+// A person looks at the largest; all of a ring's identities would not fit into an answer.
+const maxAccountsShown = 100;
 
 /** Opens the store under `dir` and answers the ring's requests from now on. The overlay is the caller's to stop, after the store. */
 export async function openStore(options: StoreOptions): Promise<Store> {
@@ -102,16 +127,34 @@ class RingStore implements Store {
   readonly #identities: Identities;
   readonly #settling: Settling;
   readonly #repair: Repair;
+  readonly #collector: Collector;
+  readonly #renewal: Renewal;
   readonly #forgetMembership: () => void;
   readonly #fetching = new Map<string, Promise<Uint8Array>>();
 
-  constructor({ overlay, now, log, copies = 3, toldOfOthers = false }: Omit<StoreOptions, 'dir'>, disk: Disk) {
+  constructor(options: Omit<StoreOptions, 'dir'>, disk: Disk) {
+    const { overlay, now, log, copies = 3, toldOfOthers = false } = options;
+    const { quota = defaultQuota, patience = defaultPatience } = options;
     this.#disk = disk;
     this.#log = log;
     this.#trust = () => ({ ring: overlay.ring, revocations: overlay.revocations(), now: now() });
     const background = this.#background;
-    const local = new LocalHolder(disk, this.#trust, () => this.#settling.certain());
-    const neighbours = new Neighbours(
+    const claims = new Claims({
+      known: (address) => disk.entries.get(directoryKey(address), this.#trust())?.record?.contacts,
+      lookup: (address) => this.#identities.lookup(address),
+      later: (work) => background.offer(work, failedQuietly),
+      now,
+    });
+    const parts = {
+      disk,
+      trust: this.#trust,
+      certainOfAbsence: () => this.#settling.certain(),
+      claims,
+      allowance: () => allowanceAt(quota, copies, neighbours.members()),
+      isProper: (key: Uint8Array) => neighbours.isProper(key),
+    };
+    const local = new LocalHolder(parts, overlay.self);
+    const neighbours: Neighbours = new Neighbours(
       overlay,
       copies,
       local,
@@ -136,6 +179,11 @@ class RingStore implements Store {
       background,
       now,
     );
+    const holderFailed = (member: Member, cause: unknown): void => this.#holderFailed(member, cause);
+    this.#renewal = new Renewal({ neighbours, background, fetch: (key) => this.fetch(key), failed: holderFailed });
+    const lookup = (address: Address) => this.#identities.lookup(address);
+    const isSettled = (): boolean => this.#settling.isSettled();
+    this.#collector = new Collector({ ...tools, lookup, patience, failed: holderFailed }, background, isSettled);
     serveHolder(overlay, local, {
       during: (work) => background.during(work),
       wrote: () => this.#settling.wrote(),
@@ -147,6 +195,7 @@ class RingStore implements Store {
     });
     this.#settling.start();
     this.#repair.start();
+    this.#collector.start();
   }
 
   has(key: Uint8Array): boolean {
@@ -183,7 +232,12 @@ class RingStore implements Store {
   /** The own disk first; what comes from elsewhere and belongs here, or to another that lacks it, is put there afterwards. */
   async #fetch(key: Uint8Array): Promise<Uint8Array> {
     const here = await this.#disk.blocks.get(key);
-    if (here.kind === 'block') return here.bytes;
+    const { now } = this.#trust();
+    const payer = ownerPays(this.#neighbours.self);
+    if (here.kind === 'block') {
+      await this.#disk.blocks.restore(key, now, payer);
+      return here.bytes;
+    }
     if (here.kind === 'damaged') this.#log.warn({ block: hex(key) }, 'a block on this disk is damaged and set aside');
     const failed = (member: Member, cause: unknown): void => this.#holderFailed(member, cause);
     const { bytes, lacking } = await fetchFromHolders(this.#neighbours, key, this.#background, failed);
@@ -191,7 +245,7 @@ class RingStore implements Store {
     const mine = here.kind === 'damaged' || proper.some((member) => this.#neighbours.isSelf(member));
     // Leases come with the next walk of a node that has them.
     const block = { key, bytes, leases: [] };
-    if (mine) this.#background.offer(() => this.#disk.blocks.put([block]), failedQuietly);
+    if (mine) this.#background.offer(() => this.#disk.blocks.heal(block, now, payer), failedQuietly);
     for (const member of lacking)
       if (!this.#neighbours.isSelf(member))
         this.#background.offer(() => this.#neighbours.holder(member).insert([block]), failedQuietly);
@@ -205,7 +259,7 @@ class RingStore implements Store {
       const { bytes } = await fetchFromHolders(this.#neighbours, key, this.#background, (member, cause) =>
         this.#holderFailed(member, cause),
       );
-      await this.#disk.blocks.put([{ key, bytes, leases: [] }]);
+      await this.#disk.blocks.heal({ key, bytes }, this.#trust().now, ownerPays(this.#neighbours.self));
       return true;
     } catch {
       return false; // It stays set aside, and is tried again by the next walk.
@@ -227,6 +281,26 @@ class RingStore implements Store {
       const found = await this.#heads.get(key);
       return found.sure || !(await this.#settlesSoon()) ? found : this.#heads.get(key);
     });
+  }
+
+  renew(keys: readonly Uint8Array[], lease: Lease): Promise<Renewed> {
+    return this.#background.during(() => this.#renewal.run(keys, lease));
+  }
+
+  putRound(stated: StatedRound): Promise<{ copies: number }> {
+    return this.#background.during(async () => {
+      const round = checkRound(stated, this.#trust());
+      if (round === undefined) throw new StoreFault('invalid', 'not a refresh round that its identity signed');
+      const put = (holder: Holder): Promise<void> => holder.putRound(stated);
+      const nothing = (): boolean => false;
+      const { atQuorum, finished } = spread(this.#neighbours, roundKey(round.address), put, nothing, failedQuietly);
+      this.#background.own(finished, failedQuietly);
+      return atQuorum;
+    });
+  }
+
+  collect(): Promise<CollectReport> {
+    return this.#background.during(() => this.#collector.runNow());
   }
 
   publishIdentity(entry: DirectoryEntry): Promise<{ copies: number }> {
@@ -256,6 +330,14 @@ class RingStore implements Store {
   stats(): Promise<StoreStats> {
     const { blocks, heads, entries } = this.#disk;
     return this.#background.during(async () => ({ ...blocks.stats(), ...heads.stats(), ...entries.stats() }));
+  }
+
+  accounts(): Promise<{ payer: string; bytes: number }[]> {
+    return this.#background.during(async () => this.#disk.blocks.leases.accounts(maxAccountsShown));
+  }
+
+  recount(): Promise<number> {
+    return this.#background.during(() => this.#disk.blocks.recount());
   }
 
   repair(): Promise<RepairReport> {

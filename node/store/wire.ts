@@ -1,10 +1,11 @@
 import { decode, encode } from '@ipld/dag-cbor';
 import { z } from 'zod';
 import { addressShape, bytesShape, timeShape } from '../identity/shapes.ts';
-import { maxLeasesCarried } from './block-disk.ts';
-import { maxBlockBytes } from './content.ts';
+import { type Lease, maxBlockBytes } from './content.ts';
 import { StoreFault } from './fault.ts';
 import { maxHeadBytes } from './head.ts';
+import { maxLeasesCarried } from './lease-disk.ts';
+import { maxRoundBytes } from './round.ts';
 
 /** What one insert frame carries: two full chunks with their leases, below the overlay's bound of 128 KiB. */
 export const maxInsertBytes = 126_000;
@@ -12,6 +13,12 @@ export const maxInsertBytes = 126_000;
 export const maxInsertBlocks = 512;
 /** Items asked for in one `lacks`: 1,000 of 40 bytes are 40 KB, and the answer is one bit each. */
 export const maxLacksItems = 1_000;
+/** Keys renewed in one request: 32 KB, and one bit each as the answer. */
+export const maxRenewKeys = 1_000;
+/** Blocks in one exchange of leases. */
+export const maxExchangeItems = 128;
+/** Bytes of leases in one exchange, each way; the rest is for the next one. An address has up to 320. */
+export const maxExchangeBytes = 96_000;
 /** An item of `lacks` is a key and, for what changes under its key, the first bytes of the hash of what lies here. */
 export const stampBytes = 8;
 /** How long one `sync` is kept waiting: below what the overlay gives any handler. Handing over many copies takes several. */
@@ -28,16 +35,26 @@ export const kinds = ['block', 'head', 'entry'] as const;
 export type Kind = (typeof kinds)[number];
 
 const leaseShape = z.strictObject({ identity: addressShape, until: timeShape });
-const leasedShape = z.strictObject({
-  bytes: bounded(maxBlockBytes),
-  leases: z.array(leaseShape).max(maxLeasesCarried),
-});
+const leasesShape = z.array(leaseShape).max(maxLeasesCarried);
+const leasedShape = z.strictObject({ bytes: bounded(maxBlockBytes), leases: leasesShape });
+const claimedShape = z.strictObject({ key: keyShape, leases: leasesShape });
+const roundShape = z.strictObject({ certificate: documentShape, statement: bounded(maxRoundBytes) });
 const entryShape = z.strictObject({ certificate: documentShape, record: documentShape.optional() });
 
 /** Bodies of requests and answers. Everything a peer sends goes through one of these first. */
 export const shapes = {
   insert: z.strictObject({ blocks: z.array(leasedShape).min(1).max(maxInsertBlocks) }),
-  inserted: z.strictObject({ kept: z.int().nonnegative() }),
+  /** `over`: nothing was kept, because the account named has no room. */
+  inserted: z.strictObject({ kept: z.int().nonnegative(), over: z.string().max(400).optional() }),
+  renew: z.strictObject({ keys: bounded(maxRenewKeys * 32), lease: leaseShape }),
+  exchange: z.strictObject({ items: z.array(claimedShape).max(maxExchangeItems) }),
+  exchanged: z.strictObject({
+    items: z.array(z.strictObject({ held: z.boolean(), leases: leasesShape })).max(maxExchangeItems),
+  }),
+  putRound: roundShape,
+  roundPut: z.strictObject({}),
+  round: z.strictObject({ key: keyShape }),
+  roundFound: z.strictObject({ round: roundShape.nullable() }),
   fetch: z.strictObject({ key: keyShape }),
   fetched: z.strictObject({ block: bounded(maxBlockBytes).nullable() }),
   lacks: z.strictObject({ kind: z.enum(kinds), items: bounded(maxLacksItems * (32 + stampBytes)) }),
@@ -56,6 +73,10 @@ export const shapes = {
 
 export const methods = {
   insert: 'store/insert',
+  renew: 'store/renew',
+  exchange: 'store/exchange',
+  putRound: 'store/round-put',
+  round: 'store/round',
   fetch: 'store/fetch',
   lacks: 'store/lacks',
   putHead: 'store/head-put',
@@ -97,6 +118,15 @@ export function unpackItems(kind: Kind, bytes: Uint8Array): { key: Uint8Array; s
   return Array.from({ length: bytes.length / each }, (_, index) => {
     const item = bytes.subarray(index * each, (index + 1) * each);
     return { key: item.subarray(0, 32), stamp: item.subarray(32) };
+  });
+}
+
+/** As many as the bytes of an exchange allow, at least one: those that are left out are exchanged later. */
+export function fittingLeases<T extends { readonly leases: readonly Lease[] }>(items: readonly T[]): T[] {
+  let bytes = 0;
+  return items.filter(({ leases }, index) => {
+    bytes += 64 + leases.reduce((sum, { identity }) => sum + identity.length + 40, 0);
+    return index === 0 || bytes <= maxExchangeBytes;
   });
 }
 

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Block, BlockSink, BlockSource, Lease } from '../../../node/store/content.ts';
 import { StoreFault } from '../../../node/store/fault.ts';
+import type { Renewed } from '../../../node/store/renewal.ts';
+import type { StatedRound } from '../../../node/store/round.ts';
 
 /** Blocks in memory: the smallest sink and source that keep the store's contract. */
 export class BlockShelf implements BlockSink, BlockSource {
@@ -17,6 +19,24 @@ export class BlockShelf implements BlockSink, BlockSource {
       this.leases.set(Buffer.from(key).toString('hex'), lease);
     }
     return { copies: 1, wanted: 1 };
+  }
+
+  /** Statements of refresh rounds, as they came. */
+  readonly rounds: StatedRound[] = [];
+  /** Blocks whose holders are out of reach just now. */
+  readonly silent = new Set<string>();
+
+  async renew(keys: readonly Uint8Array[], lease: Lease): Promise<Renewed> {
+    const here = keys.filter((key) => this.blocks.has(Buffer.from(key).toString('hex')));
+    const unreached = keys.filter((key) => this.silent.has(Buffer.from(key).toString('hex')));
+    const missing = keys.filter((key) => !here.includes(key) && !unreached.includes(key));
+    for (const key of here) this.leases.set(Buffer.from(key).toString('hex'), lease);
+    return { renewed: here.length, missing, unreached };
+  }
+
+  async putRound(round: StatedRound): Promise<{ copies: number }> {
+    this.rounds.push(round);
+    return { copies: 1 };
   }
 
   async fetch(key: Uint8Array): Promise<Uint8Array> {

@@ -3,6 +3,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { openLog } from '../../../node/log/log.ts';
 import { LogDisk } from '../../../node/log/log-disk.ts';
+import { logReferences } from '../../../node/log/references.ts';
 import type { MailPost } from '../../../node/mail/mail-post.ts';
 import { openStore, type Store } from '../../../node/store/store.ts';
 import { FakeOverlayNetwork, silentLog } from '../overlay/fake-overlay.ts';
@@ -37,6 +38,8 @@ export class DiskPost {
     return {
       store,
       openLog: async (options) => openLog({ ...options, store, disk, now: Date.now, log: silentLog }),
+      logReferences: async ({ signing, secret, name }) =>
+        logReferences({ store, writer: signing.public, secret, name }),
     };
   }
 

@@ -33,6 +33,11 @@ export class MemoryPost implements MailPost {
     return this.#log(name, kept);
   }
 
+  /** Its logs lie in no blocks. */
+  async logReferences(): Promise<undefined> {
+    return undefined;
+  }
+
   #log(name: string, kept: Kept): PostLog {
     let closed = false;
     let waiting: Promise<unknown> = Promise.resolve();

@@ -27,7 +27,11 @@ const damages: readonly [string, (file: string) => Promise<void>][] = [
 async function filled(): Promise<string> {
   const disk = await openDisk(dir);
   await disk.blocks.put(
-    Array.from({ length: 50 }, (_, index) => ({ ...blockOf(Buffer.alloc(5_000, index)), leases: [lease] })),
+    Array.from({ length: 50 }, (_, index) => ({
+      ...blockOf(Buffer.alloc(5_000, index)),
+      leases: [{ ...lease, payer: lease.identity }],
+    })),
+    { now: 0, payer: lease.identity, allowance: () => Number.POSITIVE_INFINITY },
   );
   await disk.close();
   return path.join(dir, 'store.lmdb');

@@ -5,7 +5,7 @@ import { vi } from 'vitest';
 import type { Overlay, RequestHandler } from '../../../node/overlay/overlay.ts';
 import { sha256 } from '../../../node/store/block-cipher.ts';
 import type { Block, Lease } from '../../../node/store/content.ts';
-import { openStore, type Store } from '../../../node/store/store.ts';
+import { openStore, type Store, type StoreOptions } from '../../../node/store/store.ts';
 import { address, type FakeOverlay, FakeOverlayNetwork, silentLog } from '../overlay/fake-overlay.ts';
 
 export const lease: Lease = { identity: address('alice@example.org'), until: 2_000_000_000_000 };
@@ -38,19 +38,25 @@ function lyingOverlay(overlay: FakeOverlay, lies: StoreNode['lies']): Overlay {
   });
 }
 
+type StoreSettings = Pick<StoreOptions, 'quota' | 'patience'>;
+
 /** Real stores on real disks around an overlay in memory. */
 export class StoreRing {
   readonly network: FakeOverlayNetwork;
   readonly nodes: StoreNode[] = [];
   readonly #dir: string;
 
-  private constructor(dir: string, now: () => number) {
+  readonly #settings: StoreSettings;
+
+  private constructor(dir: string, now: () => number, settings: StoreSettings) {
     this.#dir = dir;
+    this.#settings = settings;
     this.network = new FakeOverlayNetwork(now);
   }
 
-  static async of(size: number, options: { now?: () => number } = {}): Promise<StoreRing> {
-    const ring = new StoreRing(await mkdtemp(path.join(os.tmpdir(), 'epost-store-')), options.now ?? Date.now);
+  static async of(size: number, options: { now?: () => number } & StoreSettings = {}): Promise<StoreRing> {
+    const { now = Date.now, ...settings } = options;
+    const ring = new StoreRing(await mkdtemp(path.join(os.tmpdir(), 'epost-store-')), now, settings);
     for (const { overlay } of ring.network.addMany(size)) await ring.#open(overlay);
     return ring;
   }
@@ -100,7 +106,8 @@ export class StoreRing {
   }
 
   #store(overlay: FakeOverlay, dir: string, lies: StoreNode['lies']): Promise<Store> {
-    return openStore({ overlay: lyingOverlay(overlay, lies), dir, now: this.network.now, log: silentLog });
+    const parts = { overlay: lyingOverlay(overlay, lies), dir, now: this.network.now, log: silentLog };
+    return openStore({ ...parts, ...this.#settings });
   }
 }
 

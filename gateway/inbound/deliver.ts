@@ -169,11 +169,12 @@ async function notStored(
   job: Job,
   inbound: InboundJob,
   before: Progress,
-  { failure, isFinal }: Storing & { at: 'nowhere' },
+  { failure, isFinal, isFull }: Storing & { at: 'nowhere' },
 ): Promise<Attempt> {
   if (!isFinal && !isOverdue(parts, job)) return later(parts, job, before, failure);
   const outcomes: Record<string, Outcome> = { ...before.outcomes };
-  const status = isFinal ? '5.3.0' : '5.4.7';
+  // RFC 3463: mailbox full, as against delivery time expired.
+  const status = isFinal ? '5.3.0' : isFull ? '5.2.2' : '5.4.7';
   for (const recipient of inbound.recipients)
     outcomes[recipient] ??= await giveUp(parts, inbound, recipient, failure, status);
   return ended(outcomes);
@@ -193,7 +194,7 @@ function readJob(job: Job): { readonly inbound: InboundJob; readonly before: Pro
 
 type Storing =
   | { readonly at: 'ring'; readonly stored: StoredMessage }
-  | { readonly at: 'nowhere'; readonly failure: string; readonly isFinal: boolean };
+  | { readonly at: 'nowhere'; readonly failure: string; readonly isFinal: boolean; readonly isFull: boolean };
 
 const inRing = (stored: StoredMessage): Storing => ({ at: 'ring', stored });
 
@@ -205,7 +206,8 @@ async function storeMessage(parts: DeliveryParts, { message, trace }: InboundJob
     return inRing(stored);
   } catch (error) {
     const failure = `the ring did not take the message: ${messageOf(error)}`;
-    return { at: 'nowhere', failure, isFinal: parts.isFinal(error) };
+    const isFull = error instanceof Error && 'code' in error && error.code === 'quota';
+    return { at: 'nowhere', failure, isFinal: parts.isFinal(error), isFull };
   }
 }
 
@@ -290,7 +292,7 @@ async function giveUp(
   job: InboundJob,
   recipient: Address,
   reason: string,
-  status: '5.3.0' | '5.4.7',
+  status: '5.2.2' | '5.3.0' | '5.4.7',
 ): Promise<Outcome> {
   const text = 'It was accepted, and then could not be put into the mailbox. The postmaster can see why.';
   const notice = await tellSender(parts, job, recipient, { status, text });

@@ -5,6 +5,7 @@ import { DoorFault, type DoorFaultCode } from './fault.ts';
 
 const storeCodes: readonly StoreFaultCode[] = [
   'quorum',
+  'quota',
   'missing',
   'unavailable',
   'stale',

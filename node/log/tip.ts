@@ -12,7 +12,7 @@ import type { LogDisk } from './log-disk.ts';
 import { emptyState, type LogState } from './log-state.ts';
 import { diverge, missingFrom } from './merging.ts';
 
-// DESIGN §6. Nothing refreshes or collects leases yet.
+// DESIGN §6.
 export const leaseMs = 28 * 86_400_000;
 // Another writer that appends all the time could make this one merge for ever.
 const maxMerges = 4;

@@ -87,6 +87,8 @@ function answerTo(error: unknown): Handled {
       return refused('message-damaged');
     case 'unavailable':
     case 'missing':
+    // He may make room; what comes meanwhile waits as pending, and its sender is told when its time is over.
+    case 'quota':
     case 'folder-gone':
       return { later: error.message };
     default:

@@ -9,6 +9,8 @@ export type MailFaultCode =
   | 'damaged'
   /** Blocks of the message are gone from every proper holder. */
   | 'missing'
+  /** The user's quota at the holders is used up: nothing more can be kept until something is deleted. */
+  | 'quota'
   /** Larger than a message, a letter or a header may be. */
   | 'too-large'
   /** Not a flag that IMAP knows, or more keywords than a folder takes. */
@@ -31,6 +33,7 @@ const translated: Readonly<Record<string, MailFaultCode>> = {
   invalid: 'damaged',
   damaged: 'damaged',
   'too-large': 'too-large',
+  quota: 'quota',
   quorum: 'unavailable',
   unavailable: 'unavailable',
   stale: 'unavailable',
@@ -46,6 +49,15 @@ const translated: Readonly<Record<string, MailFaultCode>> = {
 /** What a fault of a floor below means for mail. Gives back a MailFault or anything unknown as it is. */
 export function asMailFault(error: unknown, doing: string): unknown {
   if (error instanceof MailFault || !(error instanceof Error)) return error;
-  const code = 'code' in error && typeof error.code === 'string' ? translated[error.code] : undefined;
+  const code = isOthersQuota(error)
+    ? 'unavailable'
+    : 'code' in error && typeof error.code === 'string'
+      ? translated[error.code]
+      : undefined;
   return code === undefined ? error : new MailFault(code, `${doing}: ${error.message}`, error);
+}
+
+/** The account that is used up is not the user's own: nothing that he could do about it. */
+function isOthersQuota(error: Error): boolean {
+  return 'account' in error && typeof error.account === 'string' && error.account.startsWith('*');
 }

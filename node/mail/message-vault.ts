@@ -91,6 +91,11 @@ export class MessageVault {
     return gateOf(post).run(ref.size, async () => fetchMessage(post.store, ref));
   }
 
+  /** Work on such a message that reads some or all of it: in turn with {@link look}. */
+  async gated<T>(ref: MessageRef, work: () => Promise<T>): Promise<T> {
+    return gateOf(this.#options.post).run(ref.size, work);
+  }
+
   /** Lets go of what is kept. */
   close(): void {
     clearTimeout(this.#expiry);

@@ -89,7 +89,7 @@ type LogVersion = { readonly name: string; readonly version: () => number };
 /** The log of the folder list, and that of every folder in it. */
 async function* versionsOf(root: PostLog, shelf: FolderShelf, index: MailboxIndex): AsyncIterable<LogVersion> {
   yield { name: root.name, version: () => root.version };
-  for (const { id, name } of [...index.folders.values()]) {
+  for (const { id, name } of index.folders.values().toArray()) {
     const folder = await shelf.open(id, () => index.byId(id)?.name ?? name);
     yield { name: folder.logName, version: () => folder.logVersion };
   }

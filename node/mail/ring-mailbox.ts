@@ -165,7 +165,8 @@ export class RingMailbox implements Mailbox {
   }
 
   async keep(ref: MessageRef): Promise<void> {
-    return this.#options.leases.accept(ref);
+    const { leases, vault } = this.#options;
+    return vault.gated(ref, async () => leases.accept(ref));
   }
 
   onChange(listener: (change: MailboxChange) => void): () => void {

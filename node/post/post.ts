@@ -1,7 +1,7 @@
 import path from 'node:path';
 import type { Address } from '../../policy/address.ts';
 import type { SigningKey } from '../identity/keys.ts';
-import { openLog, type Log as PostLog } from '../log/log.ts';
+import { type LogStore, openLog, type Log as PostLog } from '../log/log.ts';
 import { LogDisk } from '../log/log-disk.ts';
 import { type LogReferences, logReferences } from '../log/references.ts';
 import type { Log, Notify, Trace } from '../notify/notify.ts';
@@ -76,7 +76,7 @@ export async function startPost(options: PostOptions): Promise<Post> {
       overlay,
       store,
       notify,
-      openLog: async (how: OpenLogOptions) => openLog({ ...how, store, disk, now, log }),
+      openLog: async (how: OpenLogOptions) => openLog({ ...how, store: forLogs(store), disk, now, log }),
       logReferences: async ({ signing, secret, name }: LogName) =>
         logReferences({ store, writer: signing.public, secret, name }),
       lookup: async (address: Address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),
@@ -101,4 +101,14 @@ export async function startPost(options: PostOptions): Promise<Post> {
 function cautious(found: Lookup, overlay: Overlay, bootstrap: readonly string[]): Lookup {
   if (found.kind !== 'none' || bootstrap.length === 0 || overlay.members().length > 1) return found;
   return { kind: 'unknown', reason: 'no other node of the ring was met yet' };
+}
+
+/** A user whose quota is used up must still be able to delete: what logs write may use the reserve. */
+function forLogs(store: Store): LogStore {
+  return {
+    insert: async (blocks, lease) => store.insert(blocks, { ...lease, reserve: true }),
+    fetch: async (key) => store.fetch(key),
+    putHead: async (head) => store.putHead(head),
+    getHeads: async (key) => store.getHeads(key),
+  };
 }

@@ -24,6 +24,8 @@ export type Put = { readonly kind: 'kept' } | { readonly kind: 'over-quota'; rea
 
 type Bytes = Database<Buffer, Uint8Array>;
 
+// Above a quota, for the records that it takes to delete something.
+const reserveShare = 0.1;
 const afterKey = new Uint8Array(1);
 
 /**
@@ -71,7 +73,8 @@ export class BlockDisk {
     for (const { key, bytes, leases } of blocks)
       for (const [account, more] of this.leases.added(key, bytes.length, leases, payer))
         sums.set(account, (sums.get(account) ?? 0) + more);
-    return [...sums].find(([account, more]) => this.leases.usage(account) + more > allowance(account))?.[0];
+    const factor = blocks.some(({ leases }) => leases.some(({ reserve }) => reserve === true)) ? 1 + reserveShare : 1;
+    return [...sums].find(([account, more]) => this.leases.usage(account) + more > factor * allowance(account))?.[0];
   }
 
   /** Puts a replaced copy of what is here or was found damaged: nobody's account changes. */

@@ -50,6 +50,8 @@ export type Secrecy = { readonly kind: 'convergent' } | { readonly kind: 'salted
 export interface Lease {
   readonly identity: Address;
   readonly until: number;
+  /** For what must be writable when a quota is used up, because without it nothing could be deleted: the records of logs. */
+  readonly reserve?: boolean;
 }
 
 export interface Block {

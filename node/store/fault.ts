@@ -23,11 +23,25 @@ export class StoreFault extends Error {
   readonly code: StoreFaultCode;
   /** For `stale` and `fork`: the valid heads that stand against the one offered. */
   readonly heads: readonly Uint8Array[];
+  /** For `quota`: which one. */
+  readonly account: string | undefined;
 
-  constructor(code: StoreFaultCode, message: string, more: { cause?: unknown; heads?: readonly Uint8Array[] } = {}) {
+  constructor(
+    code: StoreFaultCode,
+    message: string,
+    more: { cause?: unknown; heads?: readonly Uint8Array[]; account?: string } = {},
+  ) {
     super(message, more.cause === undefined ? undefined : { cause: more.cause });
     this.name = 'StoreFault';
     this.code = code;
     this.heads = more.heads ?? [];
+    this.account = more.account;
   }
+}
+
+export function overQuota(account: string): StoreFault {
+  const whose = account.startsWith('*')
+    ? `what the nodes of ${account.slice(1)} may keep for others`
+    : `the quota of ${account}`;
+  return new StoreFault('quota', `${whose} is used up at a holder`, { account });
 }

@@ -6,7 +6,7 @@ import { ownerPays } from './claims.ts';
 import type { Block, Lease } from './content.ts';
 import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
 import type { Disk } from './disk.ts';
-import { StoreFault } from './fault.ts';
+import { overQuota, StoreFault } from './fault.ts';
 import { checkHead, type Head } from './head.ts';
 import type { HeadVerdict } from './head-disk.ts';
 import { maxLeasesCarried, type PaidLease, type Payer } from './lease-disk.ts';
@@ -99,9 +99,9 @@ export class LocalHolder implements Holder {
     return new LocalHolder(this.#parts, from);
   }
 
-  #paid({ identity, until }: Lease): PaidLease {
+  #paid({ identity, until, reserve = false }: Lease): PaidLease {
     const latest = this.#trust().now + maxLeaseMs;
-    return { identity, until: Math.min(until, latest), payer: this.#parts.claims.payer(identity, this.#from) };
+    return { identity, until: Math.min(until, latest), reserve, payer: this.#parts.claims.payer(identity, this.#from) };
   }
 
   /** Throws StoreFault `quota` when the account that would pay for it has no room here; then nothing of it is kept. */
@@ -113,7 +113,7 @@ export class LocalHolder implements Holder {
     }));
     const terms = { now: this.#trust().now, payer: ownerPays(this.#from), allowance: this.#parts.allowance() };
     const put = await this.#disk.blocks.put(leased, terms);
-    if (put.kind === 'over-quota') throw new StoreFault('quota', `the quota of ${put.payer} is used up at a holder`);
+    if (put.kind === 'over-quota') throw overQuota(put.payer);
   }
 
   renew(keys: readonly Uint8Array[], lease: Lease): Promise<boolean[]> {

@@ -5,9 +5,9 @@ import type { Overlay } from '../overlay/overlay.ts';
 import { sha256 } from './block-cipher.ts';
 import type { Lease } from './content.ts';
 import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
-import { StoreFault } from './fault.ts';
 import type { Head } from './head.ts';
 import type { HeadVerdict } from './head-disk.ts';
+import { overQuota, StoreFault } from './fault.ts';
 import { type Claimed, type ClaimedBlock, type Holder, headFrom, type Item, type Standing } from './holder.ts';
 import { checkRound, type Round, roundKey, type StatedRound } from './round.ts';
 import {
@@ -51,7 +51,7 @@ export class RemoteHolder implements Holder {
   async insert(blocks: readonly ClaimedBlock[]): Promise<void> {
     const body = { blocks: blocks.map(({ bytes, leases }) => ({ bytes, leases: leases.map(plain) })) };
     const { kept, over } = await this.#ask(methods.insert, body, shapes.inserted, writeTimeoutMs);
-    if (over !== undefined) throw new StoreFault('quota', `the quota of ${over} is used up at a holder`);
+    if (over !== undefined) throw overQuota(over);
     if (kept !== blocks.length)
       throw new StoreFault('invalid', 'a holder kept another number of blocks than it was given');
   }
@@ -151,6 +151,6 @@ export function body(entry: DirectoryEntry): { certificate: Uint8Array; record?:
 }
 
 /** What of a lease goes over the wire: who pays is for the other side to say. */
-export function plain({ identity, until }: Lease): Lease {
-  return { identity, until };
+export function plain({ identity, until, reserve }: Lease): Lease {
+  return reserve === true ? { identity, until, reserve } : { identity, until };
 }

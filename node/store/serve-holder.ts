@@ -34,7 +34,7 @@ export function serveHolder(
       await holder.for(from).insert(blocks.map((block) => ({ key: sha256(block.bytes), ...block })));
     } catch (fault) {
       if (!(fault instanceof StoreFault) || fault.code !== 'quota') throw fault;
-      return { kept: 0, over: from.owner };
+      return { kept: 0, over: fault.account ?? from.owner };
     }
     on.wrote();
     return { kept: blocks.length };

@@ -34,7 +34,7 @@ const headShape = bounded(maxHeadBytes);
 export const kinds = ['block', 'head', 'entry'] as const;
 export type Kind = (typeof kinds)[number];
 
-const leaseShape = z.strictObject({ identity: addressShape, until: timeShape });
+const leaseShape = z.strictObject({ identity: addressShape, until: timeShape, reserve: z.boolean().default(false) });
 const leasesShape = z.array(leaseShape).max(maxLeasesCarried);
 const leasedShape = z.strictObject({ bytes: bounded(maxBlockBytes), leases: leasesShape });
 const claimedShape = z.strictObject({ key: keyShape, leases: leasesShape });

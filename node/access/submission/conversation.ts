@@ -1,4 +1,5 @@
 import { domainOf, parseAddress, withoutTag } from '../../../policy/address.ts';
+import { MailFault } from '../../mail/fault.ts';
 import type { Account, RecipientNotify, SubmittedEnvelope } from '../account.ts';
 import type { Clock, Log } from '../log.ts';
 import type { LoginGate } from '../login-gate.ts';
@@ -152,6 +153,9 @@ export class Conversation {
         return reply(550, '5.1.1', `no such user: ${nobody.join(', ')}; sent to the others (${id})`);
       return reply(250, '2.0.0', `Ok: queued as ${id}`);
     } catch (fault) {
+      // RFC 3463 §3.3: for good, as far as this program is concerned; the person has to delete something.
+      if (fault instanceof MailFault && fault.code === 'quota')
+        return reply(552, '5.2.2', `your quota is used up; delete messages and send this one again (${id})`);
       this.#parts.log.warn({ fault, user: account.address, trace: id }, 'a submitted message could not be stored');
       return reply(451, '4.3.0', `the message could not be stored now; try again (${id})`);
     }

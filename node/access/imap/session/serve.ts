@@ -158,6 +158,9 @@ function ofFault(fault: MailFault): Completion {
       return no(text, 'CANNOT');
     case 'too-large':
       return no(text, 'TOOBIG');
+    // RFC 9208 §4.3.2: also for APPEND and COPY of a server that does not speak QUOTA.
+    case 'quota':
+      return no(text, 'OVERQUOTA');
     default:
       return no(text, 'CONTACTADMIN');
   }

@@ -1,6 +1,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
+import { overQuota } from '../../../../node/store/fault.ts';
 import { type ImapFixture, keptLog, makeImap, password } from '../access-fixture.ts';
 import { DialogClient } from '../dialog.ts';
 
@@ -37,6 +38,22 @@ describe('bounds of the IMAP listener', () => {
     idle.send('a IDLE\r\n');
     expect(await idle.line()).toBe('+ idling');
     expect(await idle.line()).toBe('* BYE idle for too long');
+  });
+
+  it('who has no room left in the ring is told so, and may go on', async () => {
+    imap = await makeImap();
+    const client = await loggedIn();
+    const { store } = imap.mailbox.post;
+    const insert = store.insert.bind(store);
+    store.insert = async () => {
+      throw overQuota('alice@example.org');
+    };
+    client.send('a APPEND INBOX {14}\r\n');
+    await client.line();
+    client.send('Subject: x\r\n\r\n\r\n');
+    expect(await client.line()).toMatch(/^a NO \[OVERQUOTA\] .*quota of alice@example\.org is used up/);
+    store.insert = insert;
+    expect((await client.command('b NOOP')).at(-1)).toMatch(/^b OK/);
   });
 
   it('an address has so many connections and no more, and gets its place back', async () => {

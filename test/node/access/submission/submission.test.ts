@@ -3,6 +3,7 @@ import nodemailer from 'nodemailer';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { submissionLimits } from '../../../../node/access/submission/limits.ts';
 import { type SubmissionListener, startSubmission } from '../../../../node/access/submission/server.ts';
+import { MailFault } from '../../../../node/mail/fault.ts';
 import { type AccountFixture, localTls, makeAccount, password, quickGate, silent } from '../access-fixture.ts';
 import { DialogClient } from '../dialog.ts';
 
@@ -70,6 +71,21 @@ async function loggedIn(): Promise<Talk> {
 }
 
 describe('the submission listener', () => {
+  it('who has no room left is told for good and what to do, where trouble of the ring is for now', async () => {
+    const { say } = await loggedIn();
+    const send = async (fault: MailFault): Promise<string> => {
+      fixture.outcome = () => {
+        throw fault;
+      };
+      await say('MAIL FROM:<alice@example.org>');
+      await say('RCPT TO:<bob@example.net>');
+      await say('DATA');
+      return say('From: alice@example.org\r\nSubject: x\r\n\r\nx\r\n.');
+    };
+    expect(await send(new MailFault('quota', 'full'))).toMatch(/^552 5\.2\.2 your quota is used up; delete messages/);
+    expect(await send(new MailFault('unavailable', 'no quorum'))).toMatch(/^451 4\.3\.0 /);
+  });
+
   it('a program sends a message; the answer names the trace', async () => {
     const transport = nodemailer.createTransport({
       host: '127.0.0.1',

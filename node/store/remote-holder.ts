@@ -5,9 +5,9 @@ import type { Overlay } from '../overlay/overlay.ts';
 import { sha256 } from './block-cipher.ts';
 import type { Lease } from './content.ts';
 import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
+import { overQuota, StoreFault } from './fault.ts';
 import type { Head } from './head.ts';
 import type { HeadVerdict } from './head-disk.ts';
-import { overQuota, StoreFault } from './fault.ts';
 import { type Claimed, type ClaimedBlock, type Holder, headFrom, type Item, type Standing } from './holder.ts';
 import { checkRound, type Round, roundKey, type StatedRound } from './round.ts';
 import {

@@ -109,6 +109,7 @@ class Deciding {
       if (!evidence.identity.verified) return this.#noRelay();
       this.#trace.push(impliedStep(implied.noRelay, 'no', 'reject', 'the sender proved an identity'));
     }
+    if (evidence.identity.standing === 'blocked') return this.#blocked();
     for (const rule of this.#policy.rulesAt[evidence.stage]) {
       const decision = this.#consider(rule);
       if (decision !== undefined) return decision;
@@ -121,6 +122,14 @@ class Deciding {
     this.#trace.push(impliedStep(implied.noRelay, 'yes', 'reject', 'relaying is for verified identities only'));
     const reply: Reply = { code: 550, enhanced: '5.7.1', text: 'relaying denied' };
     return this.#decision('reject', implied.noRelay, { reply });
+  }
+
+  // Only where an identity is proven is its standing anything but good.
+  #blocked(): Decision {
+    const { address } = this.#view.evidence.identity;
+    this.#trace.push(impliedStep(implied.blocked, 'yes', 'reject', `the authority of the ring has blocked ${address}`));
+    const reply: Reply = { code: 550, enhanced: '5.7.1', text: 'this sender is blocked by its ring' };
+    return this.#decision('reject', implied.blocked, { reply });
   }
 
   #consider(rule: Rule): Decision | undefined {

@@ -8,10 +8,15 @@ export type Stage = (typeof stages)[number];
 
 const session: readonly Stage[] = ['connect', 'mail', 'rcpt', 'data'];
 const afterGreeting: readonly Stage[] = ['mail', 'rcpt', 'data'];
-const senderNamed: readonly Stage[] = ['mail', 'rcpt', 'data', 'relay'];
+const senderNamed: readonly Stage[] = ['mail', 'rcpt', 'data', 'relay', 'notification'];
 const recipientsNamed: readonly Stage[] = ['rcpt', 'data', 'relay'];
 const received: readonly Stage[] = ['data'];
+// What the gateway saw travels with the notification, signed.
+const told: readonly Stage[] = ['data', 'notification'];
+const read: readonly Stage[] = ['data', 'relay'];
 const written: readonly Stage[] = ['data', 'relay', 'notification'];
+const leaving: readonly Stage[] = ['relay'];
+const notified: readonly Stage[] = ['notification'];
 const proven: readonly Stage[] = ['relay', 'notification'];
 
 /** One row. `neutral` stands where the fact is not known at a stage; `ordinary` is what expectations assume of an unremarkable message. */
@@ -57,6 +62,13 @@ export const facts = {
       neutral: '',
       ordinary: '192.0.2.0/24',
       meaning: 'its network: /24 for IPv4, /64 for IPv6',
+    },
+    wide: {
+      type: 'string',
+      stages: session,
+      neutral: '',
+      ordinary: '192.0.0.0/16',
+      meaning: 'the network around that: /16 for IPv4, /48 for IPv6',
     },
     loopback: { type: 'bool', stages: session, neutral: false, meaning: 'the client is this machine' },
     name: {
@@ -152,30 +164,30 @@ export const facts = {
       ordinary: 'sender.example',
       meaning: "the author's domain",
     },
-    name: { type: 'string', stages: written, neutral: '', ordinary: 'A Friend', meaning: 'display name in From' },
+    name: { type: 'string', stages: read, neutral: '', ordinary: 'A Friend', meaning: 'display name in From' },
   },
   spf: {
     result: {
       type: 'string',
       values: ['pass', 'fail', 'softfail', 'neutral', 'none', 'unknown'],
-      stages: received,
+      stages: told,
       neutral: 'none',
       meaning: 'SPF of the envelope sender (RFC 7208); temperror is unknown',
     },
-    domain: { type: 'string', stages: received, neutral: '', meaning: 'the domain SPF was checked for' },
+    domain: { type: 'string', stages: told, neutral: '', meaning: 'the domain SPF was checked for' },
     reason,
   },
   dkim: {
     result: {
       type: 'string',
       values: ['pass', 'fail', 'none', 'unknown'],
-      stages: received,
+      stages: told,
       neutral: 'none',
       meaning: 'pass if any signature verifies (RFC 6376)',
     },
     domains: {
       type: 'list<string>',
-      stages: received,
+      stages: told,
       neutral: [],
       unknownWith: 'dkim.result',
       meaning: 'the domains whose signatures verify',
@@ -186,21 +198,21 @@ export const facts = {
     result: {
       type: 'string',
       values: ['pass', 'fail', 'none', 'unknown'],
-      stages: received,
+      stages: told,
       neutral: 'none',
       meaning: "DMARC of the author's domain (RFC 9989); none: it publishes no policy",
     },
     policy: {
       type: 'string',
       values: ['none', 'quarantine', 'reject'],
-      stages: received,
+      stages: told,
       neutral: 'none',
       unknownWith: 'dmarc.result',
       meaning: 'what the domain asks for when DMARC fails',
     },
     domain: {
       type: 'string',
-      stages: received,
+      stages: told,
       neutral: '',
       unknownWith: 'dmarc.result',
       meaning: 'the domain whose policy applies',
@@ -211,13 +223,13 @@ export const facts = {
     result: {
       type: 'string',
       values: ['pass', 'fail', 'none', 'unknown'],
-      stages: received,
+      stages: told,
       neutral: 'none',
       meaning: 'validity of the ARC chain (RFC 8617)',
     },
     sealer: {
       type: 'string',
-      stages: received,
+      stages: told,
       neutral: '',
       unknownWith: 'arc.result',
       meaning: 'domain that sealed the chain last',
@@ -267,27 +279,127 @@ export const facts = {
       meaning: 'kind of identity; empty where there is none',
     },
     certificateAgeDays: { type: 'int', stages: proven, neutral: 0, ordinary: 400, meaning: 'age of its certificate' },
+    key: {
+      type: 'string',
+      stages: proven,
+      neutral: '',
+      ordinary: '5e884898da28047151d0e56f8dc62927',
+      meaning: 'the person: fingerprint of the key that signed (the first 32 hexadecimal digits of its SHA-256)',
+    },
+    issuer: {
+      type: 'string',
+      stages: proven,
+      neutral: '',
+      ordinary: '2c26b46b68ffc68ff99b453c1d304134',
+      meaning: 'who vouches for it: fingerprint of the key of the authority that certified it',
+    },
+    standing: {
+      type: 'string',
+      values: ['good', 'slowed', 'blocked'],
+      stages: proven,
+      neutral: 'good',
+      meaning: 'what the authority says of it or of its ring (`epost identity block`, `slow`)',
+    },
+  },
+  organisation: {
+    verdict: {
+      type: 'string',
+      values: ['accept', 'junk'],
+      stages: notified,
+      neutral: 'accept',
+      meaning: 'what the policy of the gateway came to',
+    },
+    rule: {
+      type: 'string',
+      stages: notified,
+      neutral: '',
+      meaning: 'the rule of that policy; empty for mail from inside the ring',
+    },
   },
   message: {
     bytes: { type: 'int', stages: written, neutral: 0, ordinary: 4096, meaning: 'size of the message' },
-    hasMessageId: { type: 'bool', stages: written, neutral: false, ordinary: true, meaning: 'has a Message-ID field' },
-    receivedCount: { type: 'int', stages: written, neutral: 0, ordinary: 1, meaning: 'how many Received fields' },
+    hasMessageId: { type: 'bool', stages: read, neutral: false, ordinary: true, meaning: 'has a Message-ID field' },
+    receivedCount: { type: 'int', stages: read, neutral: 0, ordinary: 1, meaning: 'how many Received fields' },
     autoSubmitted: {
       type: 'bool',
-      stages: written,
+      stages: read,
       neutral: false,
       meaning: 'Auto-Submitted says that no person sent it (RFC 3834 §5)',
     },
-    listId: { type: 'string', stages: written, neutral: '', meaning: 'List-Id (RFC 2919), or empty' },
+    listId: { type: 'string', stages: read, neutral: '', meaning: 'List-Id (RFC 2919), or empty' },
   },
   history: {
-    seenSender: { type: 'bool', stages: written, neutral: false, meaning: 'this author was accepted here before' },
+    seenSender: {
+      type: 'bool',
+      stages: written,
+      neutral: false,
+      meaning: 'this author was accepted here before; at notification: by this user',
+    },
+    wroteTo: { type: 'bool', stages: notified, neutral: false, meaning: 'this user wrote to this author before' },
     firstTimeRecipients: {
       type: 'int',
-      stages: written,
+      stages: read,
       neutral: 0,
       meaning: 'how many recipients this sender never wrote to before',
     },
+  },
+  volume: {
+    lastHour: {
+      type: 'int',
+      stages: leaving,
+      neutral: 0,
+      ordinary: 1,
+      meaning: 'recipients this identity wrote to within the last hour, those of this message included',
+    },
+    usual: {
+      type: 'int',
+      stages: leaving,
+      neutral: 0,
+      ordinary: 10,
+      meaning: 'what is usual for it in an hour in which it writes: an average that slowly forgets; at least 10',
+    },
+    timesUsual: { type: 'int', stages: leaving, neutral: 0, meaning: 'how many times the usual the last hour is' },
+  },
+  clamav: {
+    result: {
+      type: 'string',
+      values: ['clean', 'infected', 'none', 'unknown'],
+      stages: received,
+      neutral: 'none',
+      meaning: 'what ClamAV found; none: it is not asked',
+    },
+    name: {
+      type: 'string',
+      stages: received,
+      neutral: '',
+      unknownWith: 'clamav.result',
+      meaning: 'what it calls what it found',
+    },
+    reason,
+  },
+  rspamd: {
+    result: {
+      type: 'string',
+      values: ['no-action', 'greylist', 'add-header', 'rewrite-subject', 'soft-reject', 'reject', 'none', 'unknown'],
+      stages: received,
+      neutral: 'none',
+      meaning: 'the action that rspamd advises; none: it is not asked',
+    },
+    score: {
+      type: 'int',
+      stages: received,
+      neutral: 0,
+      unknownWith: 'rspamd.result',
+      meaning: 'its score in tenths: 65 is 6.5',
+    },
+    symbols: {
+      type: 'list<string>',
+      stages: received,
+      neutral: [],
+      unknownWith: 'rspamd.result',
+      meaning: 'the names of what it found',
+    },
+    reason,
   },
   ring: {
     name: { type: 'string', stages, neutral: '', ordinary: 'example.org', meaning: 'name of this ring' },

@@ -1,6 +1,8 @@
 import { factValue } from './complete-evidence.ts';
 import type { AtomTrace, Decision, TraceStep } from './decide.ts';
 import { type Evidence, factsByPath } from './evidence.ts';
+import { implied } from './policy.ts';
+import { inWords } from './retry-hint.ts';
 import { shownValue } from './shown-value.ts';
 
 /** A decision in plain words, one fact to a line: what was decided, what was known, which rules matched or not, and why. */
@@ -13,7 +15,7 @@ export function explain(decision: Decision, evidence?: Evidence): string {
       : []),
     ...(decision.retryAfterMs === undefined
       ? []
-      : [`Trying again makes sense after ${seconds(decision.retryAfterMs)}.`]),
+      : [`Trying again makes sense after ${inWords(decision.retryAfterMs)}.`]),
     ...(evidence === undefined ? [] : ['', 'What was known:', ...known(evidence).map((line) => `  ${line}`)]),
     '',
     'Rules, in order:',
@@ -26,7 +28,12 @@ export function explain(decision: Decision, evidence?: Evidence): string {
 }
 
 function headline(decision: Decision): string {
-  const by = decision.rule === 'default' ? 'no rule matched, so the default holds' : `decided by rule ${decision.rule}`;
+  const by =
+    decision.rule === implied.default
+      ? 'no rule matched, so the default holds'
+      : decision.rule === implied.organisation
+        ? 'the organisation’s verdict stands'
+        : `decided by rule ${decision.rule}`;
   return `${decision.verdict} at ${decision.stage}: ${by}.`;
 }
 
@@ -67,8 +74,4 @@ function known(evidence: Evidence): readonly string[] {
   return [...factsByPath.values()]
     .filter((fact) => fact.stages.includes(evidence.stage))
     .map((fact) => `${fact.path} = ${shownValue(factValue(evidence, fact))}`);
-}
-
-function seconds(ms: number): string {
-  return ms < 120_000 ? `${Math.ceil(ms / 1000)} s` : `${Math.ceil(ms / 60_000)} min`;
 }

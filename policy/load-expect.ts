@@ -3,8 +3,10 @@ import { type Decision, decide } from './decide.ts';
 import { type Fact, facts, factsByPath, type KnownEvidence, type Stage, stages } from './evidence.ts';
 import { explainRule } from './explain.ts';
 import { Limits } from './limits.ts';
-import { implied, type Policy, verdicts } from './policy.ts';
+import type { Loader } from './loader.ts';
+import { implied, type Policy } from './policy.ts';
 import { didYouMean } from './problem.ts';
+import { decideForRecipient } from './recipient.ts';
 import { type Entry, type Place, type Source, shown } from './source.ts';
 
 const keys = ['given', 'verdict', 'rule', 'class'] as const;
@@ -16,24 +18,27 @@ const maxExpectations = 1000;
  * given a policy, by deciding.
  */
 export function checkExpectations(
-  source: Source,
+  loader: Loader,
   place: Place,
   policy: Policy | undefined,
   rules: readonly string[],
 ): void {
+  const { source, usualStage } = loader;
   for (const item of source.items(place, maxExpectations)) {
     const entries = new Map(source.entries(item, keys).map((entry) => [entry.key, entry]));
     const verdict = entries.get('verdict');
     const wanted = {
-      verdict: verdict && source.word(verdict.value, verdicts),
+      verdict: verdict && source.word(verdict.value, loader.verdicts),
       rule: ruleOf(source, entries.get('rule'), rules),
       class: textOf(source, entries.get('class')),
     };
     if (verdict === undefined)
       source.report(item, { code: 'missing', found: 'an expectation without verdict', expected: 'verdict:' });
-    const { stage, known } = givenOf(source, entries.get('given'));
+    const { stage, known } = givenOf(source, entries.get('given'), usualStage);
     if (policy === undefined || source.failed) continue;
-    compare(source, item, wanted, decide(policy, ordinaryEvidence(stage, known), new Limits(), 0));
+    const evidence = ordinaryEvidence(stage, known);
+    const decideIt = stage === 'notification' ? decideForRecipient : decide;
+    compare(source, item, wanted, decideIt(policy, evidence, new Limits(), 0));
   }
 }
 
@@ -75,9 +80,9 @@ function textOf(source: Source, entry: Entry | undefined): string | undefined {
   return entry && source.text(entry.value, 'a name');
 }
 
-function givenOf(source: Source, entry: Entry | undefined): { stage: Stage; known: KnownEvidence } {
+function givenOf(source: Source, entry: Entry | undefined, usualStage: Stage): { stage: Stage; known: KnownEvidence } {
   const known: Record<string, Record<string, unknown>> = {};
-  let stage: Stage = 'data';
+  let stage = usualStage;
   if (entry === undefined) return { stage, known: known };
   for (const { key, value } of source.entries(entry.value, ['stage', ...Object.keys(facts)])) {
     if (key === 'stage') stage = source.word(value, stages) ?? stage;

@@ -1,6 +1,6 @@
 import type { Rate } from './limits.ts';
 import type { Loader } from './loader.ts';
-import { defaultReply, type Limit, type Reply, type Verdict, verdicts } from './policy.ts';
+import { defaultReply, type Limit, type Reply, type Verdict } from './policy.ts';
 import { type Entry, type Place, type Source, shown } from './source.ts';
 
 const perMs = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -26,7 +26,7 @@ export function loadLimit(loader: Loader, place: Place): Limit | undefined {
   };
   const [byPlace, ratePlace, overPlace] = [required('by'), required('rate'), required('over')];
   const by = byPlace && loader.value(byPlace, ['string', 'int', 'bool']);
-  const over = overPlace && source.word(overPlace, verdicts);
+  const over = overPlace && source.word(overPlace, loader.verdicts);
   const costPlace = entries.get('cost')?.value;
   const cost = costPlace && loader.value(costPlace, ['int']);
   const rateText = (ratePlace && source.text(ratePlace, 'a rate such as 20/h')) ?? '';
@@ -55,14 +55,17 @@ function burstOf(source: Source, place: Place): number | undefined {
   return undefined;
 }
 
-/** `reply:` as a text or as {code, enhanced, text}; what it leaves out comes from the verdict. */
+/** `reply:` as a text or as {code, enhanced, text}; what it leaves out comes from the verdict. A recipient has none: his receipt names the rule. */
 export function loadReply(
-  source: Source,
+  { source, whose }: Loader,
   rule: Place,
   entry: Entry | undefined,
   given: readonly (Verdict | undefined)[],
 ): Reply | undefined {
-  const refusal = given.find((verdict) => verdict === 'reject') ?? given.find((verdict) => verdict === 'defer');
+  const refusal =
+    whose === 'recipient'
+      ? undefined
+      : (given.find((verdict) => verdict === 'reject') ?? given.find((verdict) => verdict === 'defer'));
   const standard = refusal && defaultReply(refusal);
   if (entry === undefined) {
     if (refusal !== 'reject') return undefined;
@@ -78,12 +81,12 @@ export function loadReply(
     return undefined;
   }
   if (standard === undefined) {
-    const found = 'a reply on a rule that refuses nothing';
+    const mute = whose === 'recipient';
     source.report(entry.value, {
       severity: 'warning',
       code: 'reply-unused',
-      found,
-      expected: 'do: reject or do: defer',
+      found: mute ? 'a reply in a policy of a recipient' : 'a reply on a rule that refuses nothing',
+      expected: mute ? 'none: the receipt tells the sender the name of the rule' : 'do: reject or do: defer',
     });
     return undefined;
   }

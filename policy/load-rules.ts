@@ -3,7 +3,7 @@ import { type Fact, type Stage, stages } from './evidence.ts';
 import type { Reading } from './expression-reading.ts';
 import { loadLimit, loadReply } from './load-rule-parts.ts';
 import type { Loader } from './loader.ts';
-import { implied, type Limit, type Rule, type Verdict, verdicts, verdictsAt } from './policy.ts';
+import { implied, type Limit, type Rule, type Verdict, verdictsAt } from './policy.ts';
 import { closest, didYouMean } from './problem.ts';
 import type { Entry, Place } from './source.ts';
 import { type NamedClass, noClass } from './view.ts';
@@ -65,7 +65,7 @@ class RuleReader {
       limit,
       verdict,
       reply: this.#readable(verdict, limit)
-        ? loadReply(source, this.#place, this.#entries.get('reply'), [verdict, limit?.over])
+        ? loadReply(this.#loader, this.#place, this.#entries.get('reply'), [verdict, limit?.over])
         : undefined,
       note: (note && source.text(note.value, 'a text'))?.slice(0, maxNote) ?? '',
     };
@@ -101,10 +101,31 @@ class RuleReader {
   #stages(): readonly Stage[] {
     const { source } = this.#loader;
     const entry = this.#entries.get('stages');
-    if (entry === undefined) return ['data'];
+    const { usualStage } = this.#loader;
+    if (entry === undefined) return [usualStage];
     const places = source.isSequence(entry.value) ? source.items(entry.value, stages.length) : [entry.value];
-    const found = places.flatMap((place) => source.word(place, stages) ?? []);
-    return found.length === 0 ? ['data'] : found;
+    const found = places.flatMap((place) => {
+      const stage = source.word(place, stages);
+      if (stage !== undefined) this.#decidedHere(place, stage);
+      return stage ?? [];
+    });
+    return found.length === 0 ? [usualStage] : found;
+  }
+
+  #isOurs(stage: Stage): boolean {
+    return (this.#loader.whose === 'recipient') === (stage === 'notification');
+  }
+
+  // A rule that nobody asks would be silent for ever.
+  #decidedHere(place: Place, stage: Stage): void {
+    const recipient = this.#loader.whose === 'recipient';
+    if (this.#isOurs(stage)) return;
+    const expected = recipient ? 'notification' : stages.filter((one) => one !== 'notification').join(', ');
+    const suggestion = recipient
+      ? 'what comes before is the organisation’s to decide'
+      : 'recipients decide there, each by his own policy: see epost policy user';
+    const found = `${stage} in a policy of ${recipient ? 'a recipient' : 'the organisation'}`;
+    this.#loader.source.report(place, { code: 'stage-not-yours', found, expected, suggestion });
   }
 
   // What a rule's verdict is not known to be says nothing about its reply or about other rules.
@@ -128,11 +149,11 @@ class RuleReader {
       const missing = at.filter((stage) => !fact.stages.includes(stage));
       if (missing.length === 0) continue;
       const found = `${fact.path} in a rule for ${missing.join(', ')}`;
-      const suggestion = this.#entries.has('stages') ? '' : 'a rule without stages: is for data';
+      const suggestion = this.#entries.has('stages') ? '' : `a rule without stages: is for ${this.#loader.usualStage}`;
       this.#loader.source.report(place, {
         code: 'not-known-there',
         found,
-        expected: `a stage that knows it: ${fact.stages.join(', ')}`,
+        expected: `a stage that knows it: ${fact.stages.filter((stage) => this.#isOurs(stage)).join(', ') || 'none of this policy’s'}`,
         suggestion,
       });
     }
@@ -170,12 +191,12 @@ class RuleReader {
         source.report(this.#place, {
           code: 'missing',
           found: 'a rule without do',
-          expected: `do: and one of ${verdicts.join(', ')}`,
+          expected: `do: and one of ${this.#loader.verdicts.join(', ')}`,
         });
       }
       return undefined;
     }
-    const verdict = source.word(entry.value, verdicts);
+    const verdict = source.word(entry.value, this.#loader.verdicts);
     if (verdict !== undefined) this.#possible(entry.value, verdict, at);
     return verdict;
   }

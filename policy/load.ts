@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { checkMildness } from './check-mildness.ts';
 import { checkRules } from './check-rules.ts';
 import { type Stage, stages } from './evidence.ts';
 import { Expressions } from './expression.ts';
@@ -6,8 +7,8 @@ import { loadClasses } from './load-classes.ts';
 import { checkExpectations } from './load-expect.ts';
 import { loadLists } from './load-lists.ts';
 import { loadRules } from './load-rules.ts';
-import { Loader } from './loader.ts';
-import { type Policy, type Rule, verdicts } from './policy.ts';
+import { Loader, type PolicyOwner } from './loader.ts';
+import { type Policy, type Rule, verdictsAt } from './policy.ts';
 import type { Problem } from './problem.ts';
 import { type Entry, type Place, Source } from './source.ts';
 
@@ -18,10 +19,10 @@ export type Loaded =
 const keys = ['version', 'lists', 'classes', 'rules', 'default', 'expect'] as const;
 
 /**
- * Reads a policy file. All problems at once, each with its line and column; a file with an error gives no policy.
- * Pure: the same text gives the same answer. Never throws.
+ * Reads a policy file. All problems at once, each with its line and column; a file with an error gives no policy. A recipient's speaks at
+ * `notification` alone, and a rule of his without `stages:` is for that. Pure: the same text gives the same answer. Never throws.
  */
-export function loadPolicy(text: string): Loaded {
+export function loadPolicy(text: string, whose: PolicyOwner = 'organisation'): Loaded {
   const source = new Source(text);
   const root = source.root();
   if (root === undefined) return { kind: 'problems', problems: source.problems };
@@ -31,11 +32,12 @@ export function loadPolicy(text: string): Loaded {
 
   checkVersion(source, root, sections.get('version'));
   const lists = loadLists(source, section('lists'));
-  const loader = new Loader(source, new Expressions(lists));
+  const loader = new Loader(source, new Expressions(lists), whose);
   const classes = loadClasses(loader, section('classes'));
   const rules = loadRules(loader, section('rules'), classes);
   checkRules(loader, rules, classes);
-  const fallback = sections.has('default') ? source.word(section('default'), verdicts) : undefined;
+  if (whose === 'recipient') checkMildness(loader, rules);
+  const fallback = sections.has('default') ? source.word(section('default'), loader.verdicts) : undefined;
   if (!sections.has('default')) {
     source.report(root, {
       code: 'missing',
@@ -55,10 +57,14 @@ export function loadPolicy(text: string): Loaded {
     rulesAt: rulesByStage(rules.map(({ rule }) => rule)),
     default: fallback ?? 'defer',
   };
+  if (whose === 'recipient' && fallback !== undefined && !verdictsAt.notification.includes(fallback)) {
+    const expected = `one of ${verdictsAt.notification.join(', ')}`;
+    source.report(section('default'), { code: 'verdict-not-there', found: `${fallback} at notification`, expected });
+  }
   // A policy that is already wrong would fail its expectations for that reason only.
   const expectations = section('expect');
   checkExpectations(
-    source,
+    loader,
     expectations,
     source.failed ? undefined : policy,
     policy.rules.map((rule) => rule.id),

@@ -28,6 +28,11 @@ export class NameList {
       : this.#below(name) || this.#within(name);
   }
 
+  /** Whether an entry is this very name, and no network, domain or pattern that it falls under. */
+  names(value: string): boolean {
+    return this.#names.has(value.toLowerCase());
+  }
+
   #below(name: string): boolean {
     for (let dot = name.indexOf('.', 1); dot > 0; dot = name.indexOf('.', dot + 1)) {
       if (this.#names.has(name.slice(dot))) return true;

@@ -5,20 +5,21 @@ import type { Rate } from './limits.ts';
 import type { NameList } from './name-list.ts';
 import type { NamedClass } from './view.ts';
 
-export const verdicts = ['accept', 'junk', 'quarantine', 'defer', 'reject', 'hold'] as const;
+export const verdicts = ['accept', 'junk', 'quarantine', 'defer', 'reject', 'hold', 'introduce'] as const;
 export type Verdict = (typeof verdicts)[number];
 
 /**
  * What each stage can do. Before the message is there, only going on (accept), waiting or refusing make sense; junk is a
- * folder of a recipient; what leaves can be held for the postmaster.
+ * folder of a recipient; what leaves can be held for the postmaster. A recipient answers at once, so he cannot defer; to introduce is to
+ * put into the folder of first contacts.
  */
 export const verdictsAt: Readonly<Record<Stage, readonly Verdict[]>> = {
   connect: ['accept', 'defer', 'reject'],
   mail: ['accept', 'defer', 'reject'],
   rcpt: ['accept', 'defer', 'reject'],
-  data: verdicts,
+  data: ['accept', 'junk', 'quarantine', 'defer', 'reject', 'hold'],
   relay: ['accept', 'defer', 'reject', 'hold'],
-  notification: ['accept', 'junk', 'quarantine', 'defer', 'reject'],
+  notification: ['accept', 'introduce', 'junk', 'quarantine', 'reject'],
 };
 
 /** The stages at which a message as a whole is decided; the policy's default speaks there. */
@@ -69,6 +70,8 @@ export interface Policy {
 /** Rules that every policy has, whatever the file says. */
 export const implied = {
   noRelay: 'no-relay-for-strangers',
+  blocked: 'blocked-everywhere',
+  organisation: 'organisation',
   couldNotFindOut: 'could-not-find-out',
   default: 'default',
 } as const;

@@ -64,6 +64,22 @@ rules:
     do: reject
     reply: the author's domain neither signs this message (DKIM) nor names your host (SPF); please ask your postmaster
 
+  # A stolen account shows by what it sends; what is held waits for the postmaster ("epost queue").
+  - id: slowed-identity
+    stages: relay
+    when: identity.standing == "slowed"
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 20/h, over: hold}
+
+  - id: unusual-volume
+    stages: relay
+    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    do: hold
+
+  - id: many-strangers
+    stages: relay
+    when: history.firstTimeRecipients > 0
+    limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
+
   - id: relay-volume
     stages: relay
     when: identity.verified
@@ -86,6 +102,7 @@ expect:
   - {given: {bounce: {result: fail}}, verdict: reject, rule: forged-bounce}
   - {given: {stage: relay}, verdict: accept}
   - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+  - {given: {stage: relay, volume: {lastHour: 201, timesUsual: 20}}, verdict: hold, rule: unusual-volume}
 `;
 
 const closed = `# ePOST policy "closed": mail from the ring itself and from partners named here, and from nobody else.
@@ -125,6 +142,22 @@ rules:
     do: reject
     reply: the From field must name exactly one author
 
+  # A stolen account shows by what it sends; what is held waits for the postmaster ("epost queue").
+  - id: slowed-identity
+    stages: relay
+    when: identity.standing == "slowed"
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 20/h, over: hold}
+
+  - id: unusual-volume
+    stages: relay
+    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    do: hold
+
+  - id: many-strangers
+    stages: relay
+    when: history.firstTimeRecipients > 0
+    limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
+
   - id: relay-volume
     stages: relay
     when: identity.verified
@@ -141,6 +174,7 @@ expect:
   - {given: {stage: relay}, verdict: accept}
   - {given: {stage: relay, author: {kind: none}}, verdict: reject, rule: one-author}
   - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+  - {given: {stage: relay, volume: {lastHour: 201, timesUsual: 20}}, verdict: hold, rule: unusual-volume}
 `;
 
 /** Every rule of the standard policy counted, none acted upon. */
@@ -182,4 +216,102 @@ export const readyMade: readonly ReadyMade[] = [
     summary: 'everything is accepted, and counted by the rules of the standard policy',
     text: observed(standardPolicy),
   },
+];
+
+const introductions = `# What comes to me: people I know into the inbox, first contacts into the folder Introductions, nobody I blocked.
+#
+# This is decided on my own node, before anything of a message is fetched but what its notification says. It can be
+# stricter than my organisation's policy; it can be milder only by a rule that names a person ("friends" below).
+# Verdicts: accept (inbox), introduce (folder Introductions), junk, quarantine (folder Quarantine), reject (the sender
+# is told the name of the rule). What cannot be settled stays as my organisation decided it.
+version: 1
+
+# An entry is an address; "@example.net" or a domain stands for everybody there.
+lists:
+  # friends: [friend@example.net]
+  friends: []
+  # blocked: [somebody@example.com, "@spam.example"]
+  blocked: []
+
+rules:
+  - id: blocked
+    when: author.address in lists.blocked || author.domain in lists.blocked || envelope.from in lists.blocked
+    do: reject
+
+  # Into the inbox whatever my organisation says, if they are proven to have written it.
+  - id: friends
+    when: author.address in lists.friends
+    do: accept
+
+  # Reports on what I sent, lists and services of my ring.
+  - id: of-my-ring
+    when: identity.kind != "gateway" && identity.ring == ring.name
+    do: accept
+
+  # Nobody I wrote to, and nobody whose proven mail came into my inbox before.
+  - id: first-contact
+    when: "!history.seenSender && !history.wroteTo"
+    do: introduce
+
+default: accept
+
+expect:
+  - {given: {}, verdict: accept, rule: of-my-ring}
+  - {given: {identity: {kind: gateway}}, verdict: introduce, rule: first-contact}
+  - {given: {identity: {kind: gateway}, history: {wroteTo: true}}, verdict: accept}
+  - {given: {identity: {kind: gateway}, history: {wroteTo: true}, organisation: {verdict: junk}}, verdict: junk}
+`;
+
+const knownOnly = `# What comes to me: people of my ring, people I wrote to, and friends named here. Everybody else is refused, and is told.
+version: 1
+
+lists:
+  # friends: [friend@example.net]
+  friends: []
+
+rules:
+  - id: friends
+    when: author.address in lists.friends
+    do: accept
+
+  - id: of-my-ring
+    when: identity.kind != "gateway" && identity.ring == ring.name
+    do: accept
+
+  # A report about a letter of mine comes from nobody (RFC 5321 §4.5.5).
+  - id: reports
+    when: envelope.from == ""
+    do: introduce
+
+  # Who is not proven may be anybody: to be looked at, not to be believed.
+  - id: known-but-not-proven
+    when: history.wroteTo && dmarc.result != "pass"
+    do: introduce
+
+  - id: known
+    when: history.wroteTo
+    do: accept
+
+  - id: only-who-is-known
+    do: reject
+    when: "true"
+
+default: reject
+
+expect:
+  - {given: {}, verdict: accept, rule: of-my-ring}
+  - {given: {identity: {kind: gateway}}, verdict: reject, rule: only-who-is-known}
+  - {given: {identity: {kind: gateway}, history: {wroteTo: true}, dmarc: {result: pass}}, verdict: accept, rule: known}
+  - {given: {identity: {kind: gateway}, history: {wroteTo: true}}, verdict: introduce, rule: known-but-not-proven}
+  - {given: {identity: {kind: gateway}, envelope: {from: ""}}, verdict: introduce, rule: reports}
+`;
+
+/** For a recipient's own policy. */
+export const readyMadeForRecipients: readonly ReadyMade[] = [
+  {
+    name: 'introductions',
+    summary: 'first contacts go into a folder of their own, whom you block is refused',
+    text: introductions,
+  },
+  { name: 'known-only', summary: 'the ring and people you wrote to, everybody else is refused', text: knownOnly },
 ];

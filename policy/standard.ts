@@ -2,9 +2,9 @@
 export const standardPolicy = `# ePOST policy: what comes in, what goes out, and why.
 #
 # A decision is made at each stage: connect, mail, rcpt, data (the message is there), relay (a user of the ring sends
-# to the Internet), notification. The first rule that matches decides; no rule: the default. A rule without "stages:" is
-# for data. Conditions are CEL; "epost policy check" finds every mistake with its line, "epost trace ID" tells why a
-# message was decided as it was.
+# to the Internet). The first rule that matches decides; no rule: the default. A rule without "stages:" is for data.
+# What comes to one user he can decide himself, by a policy of his own: "epost policy user". Conditions are CEL;
+# "epost policy check" finds every mistake with its line, "epost explain ID" tells why a message was decided as it was.
 #
 # Results of checks are pass, fail, none or unknown. "unknown" means that it could not be found out (a silent name
 # server): it never counts as pass or fail. If it matters, the sender is asked to try again later, unless a rule names
@@ -105,7 +105,26 @@ rules:
     mode: shadow
 
   # What leaves. Only a user with a verified identity can send to the Internet: that rule is built in and comes first.
-  # A stolen account shows by its volume; what is over the limit is held for the postmaster.
+  # A stolen account shows by what it sends. What is held waits for the postmaster, who looks at it and lets it go or
+  # drops it, in bulk: "epost queue release --sender ... --reason unusual-volume", or "drop". "epost identity block" stops
+  # an account everywhere.
+  - id: slowed-identity
+    stages: relay
+    when: identity.standing == "slowed"
+    limit: {by: identity.address, cost: envelope.recipientCount, rate: 20/h, over: hold}
+
+  # Far more in the last hour than is usual for this sender. "volume.usual" learns slowly, and is never below 10.
+  - id: unusual-volume
+    stages: relay
+    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    do: hold
+
+  # Recipients this sender never wrote to. Who writes to his acquaintances does not come near this.
+  - id: many-strangers
+    stages: relay
+    when: history.firstTimeRecipients > 0
+    limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
+
   - id: relay-volume
     stages: relay
     when: identity.verified
@@ -132,5 +151,10 @@ expect:
   - {given: {dmarc: {result: fail, policy: reject}, client: {loopback: true}}, verdict: reject, rule: dmarc-reject}
   - {given: {stage: relay}, verdict: accept}
   - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
+  - {given: {stage: relay, identity: {standing: blocked}}, verdict: reject, rule: blocked-everywhere}
+  - {given: {stage: relay, identity: {standing: slowed}, envelope: {recipientCount: 21}}, verdict: hold, rule: slowed-identity}
+  - {given: {stage: relay, volume: {lastHour: 201, timesUsual: 20}}, verdict: hold, rule: unusual-volume}
+  - {given: {stage: relay, volume: {lastHour: 201, timesUsual: 2}}, verdict: accept}
+  - {given: {stage: relay, history: {firstTimeRecipients: 501}}, verdict: hold, rule: many-strangers}
   - {given: {stage: relay, envelope: {recipientCount: 2001}}, verdict: hold, rule: relay-volume}
 `;

@@ -22,7 +22,16 @@ export async function revokeAndTell(
   serials: readonly string[],
   alsoHere: () => void = () => undefined,
 ): Promise<boolean> {
-  const list = authority.revoke(serials);
+  return keepAndTell(layout, authority, authority.revoke(serials), alsoHere);
+}
+
+/** Keeps a new signed list of the authority and tells the ring, as {@link revokeAndTell} does. */
+export async function keepAndTell(
+  layout: Layout,
+  authority: CertificateAuthority,
+  list: Uint8Array,
+  alsoHere: () => void = () => undefined,
+): Promise<boolean> {
   saveAuthority(layout, authority);
   writeFileDurably(layout.revocations, list);
   alsoHere();

@@ -1,4 +1,5 @@
 import { loadPolicy } from '../../policy/load.ts';
+import type { PolicyOwner } from '../../policy/loader.ts';
 import { type Problem, problemText } from '../../policy/problem.ts';
 import { loadConfig } from '../config/load.ts';
 import { layoutOf } from '../home/layout.ts';
@@ -9,8 +10,8 @@ import { homeOf, homeOption, jsonOption } from './options.ts';
 import { print, printJson } from './screen.ts';
 
 /** Prints what is wrong with a policy file; the exit code says whether it could be loaded. */
-function checkPolicyFile(file: string, given: Given): number {
-  const loaded = loadPolicy(readPolicyText(file));
+export function checkPolicyFile(file: string, given: Given, whose: PolicyOwner = 'organisation'): number {
+  const loaded = loadPolicy(readPolicyText(file), whose);
   const problems: readonly Problem[] = loaded.kind === 'policy' ? loaded.warnings : loaded.problems;
   const hash = loaded.kind === 'policy' ? loaded.policy.hash : undefined;
   if (given.switches.has('json'))

@@ -2,8 +2,9 @@ import { loadPolicy } from '../../policy/load.ts';
 import { readyMade } from '../../policy/ready-made.ts';
 import { InputFault } from '../config/problem.ts';
 import { writeFileDurably } from '../home/files.ts';
-import { type Layout, layoutOf } from '../home/layout.ts';
+import { controlPath, type Layout, layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
+import { type ControlAnswer, tellControl } from '../process/control-socket.ts';
 import { loadPolicyFile, readPolicyText } from '../process/policy-file.ts';
 import { PolicyHistory } from '../process/policy-history.ts';
 import { withoutShadow } from '../process/promotion.ts';
@@ -12,7 +13,7 @@ import { homeOf, homeOption, jsonOption } from './options.ts';
 import { print, printJson, tableText } from './screen.ts';
 
 const common = { home: homeOption, json: jsonOption };
-const whenActive = 'A gateway that runs goes on with the old one until SIGHUP (kill -HUP, or systemctl reload).';
+const whenActive = 'A gateway that runs on this home takes it up at once, and no session is lost.';
 
 function problem(found: string, expected: string, suggestion: string): InputFault {
   return new InputFault([{ file: 'command line', path: '', found, expected, suggestion }]);
@@ -32,10 +33,18 @@ function replace(layout: Layout, text: string, why: string): { hash: string } {
   return { hash: loaded.policy.hash };
 }
 
-function told(given: Given, layout: Layout, done: string, hash: string): number {
-  if (given.switches.has('json')) printJson({ file: layout.policy, hash });
-  else print(`${done}; ${layout.policy} has hash ${hash.slice(0, 12)} now. ${whenActive}`);
+async function told(given: Given, layout: Layout, done: string, hash: string): Promise<number> {
+  const answer = await tellControl(controlPath(layout), 'reload-policy');
+  const active = answer.kind === 'answered' && (answer.value as { policy?: unknown }).policy === hash;
+  if (given.switches.has('json')) printJson({ file: layout.policy, hash, active });
+  else print(`${done}; ${layout.policy} has hash ${hash.slice(0, 12)} now. ${whenIn(answer, active)}`);
   return exitCodes.done;
+}
+
+function whenIn(answer: ControlAnswer, active: boolean): string {
+  if (active) return 'The running gateway decides by it from now on.';
+  if (answer.kind === 'away') return 'No gateway runs on this home; it is read at the next start.';
+  return 'The running gateway has NOT taken it up; its log says why.';
 }
 
 function homeLayout(given: Given): Layout {

@@ -2,6 +2,7 @@ import { check, policyCheck } from './check.ts';
 import { dkimRotate, dkimStatus } from './dkim.ts';
 import { dns } from './dns.ts';
 import { explainCommand } from './explain.ts';
+import { identityList, identityStandings } from './identity.ts';
 import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
@@ -9,6 +10,7 @@ import { policyEvidence } from './policy-evidence.ts';
 import { policyReplay } from './policy-replay.ts';
 import { policyHistory, policyInit, policyPromote, policyRollback } from './policy-revisions.ts';
 import { policyTest } from './policy-test.ts';
+import { policyUserCheck, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
 import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
@@ -31,6 +33,8 @@ export const commands: readonly Command[] = [
   userList,
   userPasswd,
   userRevoke,
+  ...identityStandings,
+  identityList,
   queueList,
   queueShow,
   ...queueSteer,
@@ -42,6 +46,10 @@ export const commands: readonly Command[] = [
   policyHistory,
   policyRollback,
   policyEvidence,
+  policyUserSet,
+  policyUserShow,
+  policyUserCheck,
+  policyUserRemove,
   trace,
   explainCommand,
   dns,

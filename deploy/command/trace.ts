@@ -140,6 +140,7 @@ export function explained({ steps, evidence, reply, ...facts }: StoredEvent, ful
       full && evidence !== undefined ? pastEvidence(factText(facts['stage']), factText(evidence)) : undefined;
     const left = all.length - told.length;
     return [
+      ...(facts['recipient'] === undefined ? [] : [`By the policy of ${factText(facts['recipient'])}:`]),
       ...explain(decision, known).split('\n'),
       ...(left === 0 ? [] : [`${left} rules did not match; --full shows them, and all that was known.`]),
     ]

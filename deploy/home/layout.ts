@@ -77,7 +77,7 @@ export function layoutOf(folder: string): Layout {
 export function userFiles(
   layout: Layout,
   address: Address,
-): { folder: string; key: string; certificate: string; login: string } {
+): { folder: string; key: string; certificate: string; login: string; policy: string } {
   // Canonical addresses hold no path separator but may hold characters that file systems treat alike.
   const folder = path.join(layout.users, encodeURIComponent(address).replaceAll('*', '%2A'));
   return {
@@ -85,6 +85,7 @@ export function userFiles(
     key: path.join(folder, 'identity.key'),
     certificate: path.join(folder, 'identity.cert'),
     login: path.join(folder, 'login.json'),
+    policy: path.join(folder, 'policy.yaml'),
   };
 }
 
@@ -109,4 +110,9 @@ export function runFolder(layout: Layout): string {
   }
   chmodSync(folder, 0o700);
   return folder;
+}
+
+/** The socket by which commands tell the running gateway of this home. */
+export function controlPath(layout: Layout): string {
+  return path.join(runFolder(layout), 'gateway.ctl');
 }

@@ -17,9 +17,10 @@ import { type Config, type GatewaySection, parseHostPort } from '../config/schem
 import { doorPath } from '../home/ask-node.ts';
 import { HomeFault } from '../home/fault.ts';
 import { readHomeFile } from '../home/files.ts';
-import type { Layout } from '../home/layout.ts';
+import { controlPath, type Layout } from '../home/layout.ts';
 import { newTraceId } from '../trace/id.ts';
 import type { TraceEvent } from '../trace/store.ts';
+import { serveControl } from './control-socket.ts';
 import { type HttpServer, startHttp } from './http-server.ts';
 import { KeptLimits } from './kept-limits.ts';
 import { openQueue } from './open-queue.ts';
@@ -167,24 +168,31 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   });
   closing.add(() => gateway.stop(gatewayGraceMs));
 
-  lifetime.onReload(() => {
-    // It never rejects.
-    dkim.refresh().catch((fault: unknown) => log.error({ fault }, 'the DKIM keys are not followed any more'));
-    // Each by itself: a mistake in one must not keep the other from being taken up, nor be told of the other.
-    const readAgain = (what: string, read: () => object): void => {
-      try {
-        log.info(read(), `the ${what} is read again`);
-      } catch (fault) {
-        const problems = fault instanceof InputFault ? fault.problems : String(fault);
-        log.error({ problems }, `the new ${what} has problems; the old one stays`);
-      }
-    };
+  const readAgain = (what: string, read: () => object): void => {
+    try {
+      log.info(read(), `the ${what} is read again`);
+    } catch (fault) {
+      const problems = fault instanceof InputFault ? fault.problems : String(fault);
+      log.error({ problems }, `the new ${what} has problems; the old one stays`);
+    }
+  };
+  // Between two decisions: a session that is open has its next step decided by the new one.
+  const readPolicy = (): { policy: string } => {
     readAgain('policy', () => {
       const next: Policy = loadPolicyFile(layout.policy);
       policy = next;
       keepPolicy('read again');
       return { policy: next.hash };
     });
+    return { policy: policy.hash };
+  };
+  const control = await serveControl(controlPath(layout), { 'reload-policy': readPolicy });
+  closing.add(() => control.close());
+  lifetime.onReload(() => {
+    // It never rejects.
+    dkim.refresh().catch((fault: unknown) => log.error({ fault }, 'the DKIM keys are not followed any more'));
+    // Each by itself: a mistake in one must not keep the other from being taken up, nor be told of the other.
+    readPolicy();
     readAgain('pair of TLS files', () => {
       tls.reload();
       return {};

@@ -6,6 +6,8 @@ import { checkIdentityCertificate, type IdentityCertificate, type Trust } from '
 import { deliverTo } from '../../node/mail/delivery.ts';
 import { type Mailbox } from '../../node/mail/mailbox.ts';
 import { openMailbox } from '../../node/mail/open-mailbox.ts';
+import { RecipientBook } from '../../node/mail/recipient-book.ts';
+import { personOf, recipientControl } from '../../node/mail/recipient-control.ts';
 import { followReturns, intoInbox } from '../../node/mail/returns.ts';
 import { submit } from '../../node/mail/send.ts';
 import { SentBook } from '../../node/mail/sent-book.ts';
@@ -14,12 +16,13 @@ import type { SeenIds } from '../../node/notify/seen.ts';
 import type { Post } from '../../node/post/post.ts';
 import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
 import { serviceAddress } from '../home/create.ts';
-import type { Layout } from '../home/layout.ts';
+import { type Layout, userFiles } from '../home/layout.ts';
 import { hashPassword, passwordMatches } from '../home/password.ts';
 import { type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
 import type { TraceEvent } from '../trace/store.ts';
 import { Closing } from './closing.ts';
 import { publishRecord } from './publish-record.ts';
+import { RecipientPolicy } from './recipient-policy.ts';
 
 export interface LocalUsersOptions {
   readonly layout: Layout;
@@ -45,6 +48,7 @@ export interface LocalUsersOptions {
 interface OpenHome {
   readonly mailbox: Mailbox;
   readonly book: SentBook;
+  readonly people: RecipientBook;
   readonly close: () => Promise<void>;
 }
 
@@ -54,6 +58,7 @@ interface Resident {
   readonly leave: AbortController;
   readonly arrival: Promise<void>;
   login: LocalUser['login'];
+  readonly policy: RecipientPolicy;
   /** Open once the ring answered. */
   home: OpenHome | undefined;
   trouble: string;
@@ -90,6 +95,7 @@ export class LocalUsers implements Accounts {
       if (resident === undefined) await this.#admit(await readUser(layout, address, passphrase));
       else {
         resident.login = readLogin(layout, address);
+        resident.policy.read();
         resident.known = undefined;
       }
     }
@@ -135,7 +141,7 @@ export class LocalUsers implements Accounts {
     return right;
   }
 
-  #account({ user, certificate }: Resident, { mailbox, book }: OpenHome): Account {
+  #account({ user, certificate }: Resident, { mailbox, book, people }: OpenHome): Account {
     const { post, aliases, now, trace, log } = this.#options;
     const { ring } = post.overlay;
     return {
@@ -147,8 +153,8 @@ export class LocalUsers implements Accounts {
         const parsed = parseAddress(text);
         return parsed.kind === 'address' && withoutTag(parsed.address) === user.address;
       },
-      submit: (envelope, bytes, id) =>
-        submit({
+      submit: async (envelope, bytes, id) => {
+        const submission = await submit({
           post,
           user: { address: user.address, certificate, keys: user.keys },
           envelope,
@@ -160,7 +166,15 @@ export class LocalUsers implements Accounts {
           log,
           aliases,
           book,
-        }),
+        });
+        // Whom he writes to is no stranger to him.
+        for (const { address, outcome } of submission.recipients)
+          if (outcome.kind === 'sent')
+            await people
+              .meet('wrote', personOf(address))
+              .catch((fault: unknown) => log.warn({ fault }, 'whom a user wrote to could not be remembered'));
+        return submission;
+      },
     };
   }
 
@@ -182,6 +196,7 @@ export class LocalUsers implements Accounts {
       leave,
       arrival: promise,
       login: user.login,
+      policy: new RecipientPolicy(userFiles(this.#options.layout, user.address).policy, log),
       home: undefined,
       trouble: 'the mailbox is being opened',
       known: undefined,
@@ -218,7 +233,7 @@ export class LocalUsers implements Accounts {
     }
   }
 
-  async #open({ user, certificate, leave }: Resident): Promise<OpenHome> {
+  async #open({ user, certificate, leave, policy }: Resident): Promise<OpenHome> {
     const { post, layout, hostname, seen, trust, now, trace, log } = this.#options;
     const mailbox = await openMailbox({
       post,
@@ -238,9 +253,27 @@ export class LocalUsers implements Accounts {
     closing.add(() => book.close());
     const deliver = intoInbox(mailbox, now);
     closing.add(await followReturns({ notify: post.notify, book, deliver, reportingMta: hostname, trace, now, log }));
-    const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle: deliverTo(mailbox) });
+    const people = await RecipientBook.open(
+      path.join(layout.node.folder, 'people', encodeURIComponent(user.address), 'book'),
+      now,
+    );
+    closing.add(() => people.close());
+    const control = recipientControl({
+      recipient: user.address,
+      policy: () => policy.current,
+      limits: policy.limits,
+      book: people,
+      ring: post.overlay.ring,
+      standing: ({ kind, address, ring }) =>
+        // What is of the ring itself must still be able to tell its users something.
+        kind === 'gateway' || kind === 'service' ? 'good' : trust().revocations.standingOf(address, ring),
+      trace,
+      now,
+    });
+    const handle = deliverTo(mailbox, control);
+    const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle });
     closing.add(post.notify.attach({ certificate, accept }));
-    const home: OpenHome = { mailbox, book, close: () => closing.close() };
+    const home: OpenHome = { mailbox, book, people, close: () => closing.close() };
     if (leave.signal.aborted) await home.close();
     return home;
   }

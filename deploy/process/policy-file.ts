@@ -1,4 +1,5 @@
 import { loadPolicy } from '../../policy/load.ts';
+import type { PolicyOwner } from '../../policy/loader.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { readGivenFile } from '../config/given-file.ts';
 import { InputFault } from '../config/problem.ts';
@@ -12,8 +13,13 @@ export function readPolicyText(file: string): string {
 }
 
 /** The policy in a file; an InputFault with every error, each with its place. */
-export function loadPolicyFile(file: string): Policy {
-  const loaded = loadPolicy(readPolicyText(file));
+export function loadPolicyFile(file: string, whose: PolicyOwner = 'organisation'): Policy {
+  return policyOf(readPolicyText(file), file, whose);
+}
+
+/** The same for a text that comes from `file`. */
+export function policyOf(text: string, file: string, whose: PolicyOwner): Policy {
+  const loaded = loadPolicy(text, whose);
   if (loaded.kind === 'policy') return loaded.policy;
   throw new InputFault(
     loaded.problems

@@ -9,10 +9,12 @@ export function pastEvidence(stage: string, text: string): Evidence {
   return completeEvidence(stage as Stage, JSON.parse(text) as KnownEvidence);
 }
 
-/** The decisions that this home made since a moment (ms), oldest first, one at a time; damaged ones are passed over and counted by `onDamaged`. */
+/** The decisions by the organisation's policy that this home made since a moment (ms), oldest first, one at a time; damaged ones are passed over and counted by `onDamaged`. */
 export function* pastDecisions(store: TraceStore, since: number, onDamaged: () => void): Iterable<PastDecision> {
   for (const { id, event } of store.eventsOf('decision', firstTraceIdAt(since))) {
     const { at, verdict, rule, stage, evidence } = event;
+    // Decided by the policy of a recipient.
+    if (stage === 'notification') continue;
     if (evidence === undefined) {
       onDamaged();
       continue;

@@ -15,9 +15,12 @@ export interface Marks {
   getMark(key: string): Promise<Uint8Array | undefined>;
 }
 
+/** What is remembered of the sender of a message and its recipients. */
+export type HistoryFacts = Pick<Evidence['history'], 'seenSender' | 'firstTimeRecipients'>;
+
 export interface History {
   /** What is remembered of this author and these recipients. A fault of the memory counts as never seen. */
-  of(author: Author, recipients: readonly Address[]): Promise<Evidence['history']>;
+  of(author: Author, recipients: readonly Address[]): Promise<HistoryFacts>;
   /** What is to be remembered once mail of this author, who is proven, is accepted: to be written with its job. */
   marks(author: Author, recipients: readonly Address[]): Remembered[];
 }

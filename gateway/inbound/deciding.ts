@@ -1,8 +1,9 @@
 import { completeEvidence } from '../../policy/complete-evidence.ts';
 import { type Decision, decide } from '../../policy/decide.ts';
+import { decisionEvent } from '../../policy/decision-event.ts';
 import type { Evidence, KnownEvidence, Stage } from '../../policy/evidence.ts';
 import { defaultReply, type Reply } from '../../policy/policy.ts';
-import { decisionEvent } from '../decision-event.ts';
+import { hintedText } from '../../policy/retry-hint.ts';
 import type { InboundParts } from './parts.ts';
 import { ok, refused, type StepResult, withTrace } from './replies.ts';
 
@@ -27,5 +28,6 @@ export function policyStep(parts: InboundParts, stage: Stage, known: KnownEviden
 export function refusal(decision: Decision, trace: string): Reply | undefined {
   if (decision.verdict !== 'reject' && decision.verdict !== 'defer') return undefined;
   const reply = decision.reply ?? defaultReply(decision.verdict);
-  return reply === undefined ? undefined : withTrace(reply, trace);
+  if (reply === undefined) return undefined;
+  return withTrace({ ...reply, text: hintedText({ ...decision, reply }) ?? reply.text }, trace);
 }

@@ -7,10 +7,11 @@ import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts'
 import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
 import { completeEvidence } from '../../policy/complete-evidence.ts';
 import type { Decision } from '../../policy/decide.ts';
-import type { Evidence, KnownEvidence } from '../../policy/evidence.ts';
+import { decisionEvent } from '../../policy/decision-event.ts';
+import type { Evidence } from '../../policy/evidence.ts';
+import { hintedText } from '../../policy/retry-hint.ts';
 import type { NewJob, Queue } from '../../queue/queue.ts';
 import { rememberDoneMs } from '../../queue/queue.ts';
-import { decisionEvent } from '../decision-event.ts';
 import type { DkimKey } from '../dkim/keys.ts';
 import { dkimSignatures } from '../dkim/sign.ts';
 import { type Author, authorOf } from '../evidence/author.ts';
@@ -20,6 +21,7 @@ import type { StorageGate } from '../storage/gate.ts';
 import type { RelayLog, Trace } from './deliver.ts';
 import { inOrder, isLooping, wireFault } from './relay-headers.ts';
 import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody } from './relay-job.ts';
+import type { SendingHistory } from './sending-history.ts';
 
 export interface IntakeParts {
   readonly queue: Queue;
@@ -28,8 +30,8 @@ export interface IntakeParts {
   readonly ring: { readonly name: string; readonly domains: readonly string[] };
   /** The policy's answer, limits included. */
   readonly decide: (evidence: Evidence) => Decision;
-  /** What is remembered of this sender and these recipients; absent facts are neutral. */
-  readonly history?: (sender: Address, recipients: readonly string[]) => KnownEvidence['history'];
+  /** What is remembered of senders and their recipients. */
+  readonly history: SendingHistory;
   /** The keys that sign for a domain of the ring. */
   readonly dkim: (domain: string) => readonly DkimKey[];
   /** Keeps a message in the ring that is too large for the queue; a reference that DAG-CBOR can hold. */
@@ -83,18 +85,19 @@ export class Intake {
     const bytes = await request.bytes();
     const checked = await checkRequest(request, bytes, this.#parts);
     if (checked.kind === 'refused') return this.#refuse(request, checked.rule);
-    const evidence = this.#evidence(request, bytes, checked);
+    const evidence = await this.#evidence(request, bytes, checked);
     const decision = this.#parts.decide(evidence);
     const { verdict, rule } = decision;
     trace(request.trace, decisionEvent(decision, evidence));
-    if (verdict === 'defer') return { later: decision.reply?.text ?? `rule ${rule} asks to wait` };
+    if (verdict === 'defer') this.#parts.history.uncount(request.from.address, checked.recipients);
+    if (verdict === 'defer') return { later: hintedText(decision) ?? `rule ${rule} asks to wait` };
     if (verdict !== 'accept' && verdict !== 'hold') return this.#refuse(request, rule);
     const hold = verdict === 'hold' ? { hold: { reason: `policy rule ${rule}` } } : {};
     const jobs = await this.#jobs(request, bytes, checked);
     const mark = { key: markOf(request), value: Buffer.from('accepted'), expiresAt: now() + rememberDoneMs };
     await queue.add(
       jobs.map((job) => ({ ...job, ...hold })),
-      { marks: [mark] },
+      { marks: [mark, ...this.#parts.history.marks(request.from.address, checked.recipients)] },
     );
     trace(request.trace, { what: 'queued', jobs: jobs.map(({ id }) => id), held: verdict === 'hold' });
     return { verdict: 'accepted' };
@@ -108,11 +111,16 @@ export class Intake {
     return { verdict: 'refused', rule };
   }
 
-  #evidence(request: RelayRequest, bytes: Uint8Array, checked: Extract<Checked, { kind: 'fine' }>): Evidence {
+  async #evidence(
+    request: RelayRequest,
+    bytes: Uint8Array,
+    checked: Extract<Checked, { kind: 'fine' }>,
+  ): Promise<Evidence> {
     const { ring, history, now } = this.#parts;
-    const { from, envelope } = request;
+    const { from, envelope, proof } = request;
     const { author, recipients } = checked;
     const { kind, address, domain, name } = author;
+    const { volume, firstTimeRecipients } = await history.count(from.address, recipients);
     return completeEvidence('relay', {
       envelope: {
         from: envelope.from,
@@ -126,10 +134,12 @@ export class Intake {
         address: from.address,
         ring: from.ring,
         kind: from.kind,
-        certificateAgeDays: Math.floor((now() - from.notBefore) / 86_400_000),
+        certificateAgeDays: Math.max(0, Math.floor((now() - from.notBefore) / 86_400_000)),
+        ...proof,
       },
       message: messageFacts(bytes),
-      history: history?.(from.address, recipients) ?? {},
+      history: { firstTimeRecipients },
+      volume,
       ring: { name: ring.name, domains: ring.domains },
     });
   }

@@ -14,6 +14,7 @@ import type { NoticeFacts } from './notice.ts';
 import { SmtpPool } from './pool.ts';
 import { lanePrefix } from './relay-job.ts';
 import type { RouteOptions } from './route.ts';
+import { sendingHistory } from './sending-history.ts';
 import { TlsBook } from './tls-report/tls-book.ts';
 import { transportSecurity } from './transport/security.ts';
 import { StsBook } from './transport/sts-book.ts';
@@ -45,8 +46,7 @@ export interface RelayPost {
   store(bytes: Uint8Array, salt: Uint8Array): Promise<unknown>;
 }
 
-export interface RelayOptions
-  extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'history' | 'dkim' | 'maxMessageBytes'> {
+export interface RelayOptions extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'dkim' | 'maxMessageBytes'> {
   readonly queue: Queue;
   /** Shut while the disk is not well: then nothing is taken, and no attempt begins. */
   readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;
@@ -136,7 +136,11 @@ export function startRelay(options: RelayOptions): Relay {
     },
     options.storage.whenOpen(worker),
   );
-  const intake = new Intake({ ...options, store: (bytes, salt) => post.store(bytes, salt) });
+  const intake = new Intake({
+    ...options,
+    history: sendingHistory(queue, now),
+    store: (bytes, salt) => post.store(bytes, salt),
+  });
   const detach = post.onRelayRequest((request) => intake.take(request));
   return {
     async stop(graceMs) {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
 import type { IdentityCertificate, Trust } from '../identity/certificate.ts';
+import { fingerprint } from '../identity/fingerprint.ts';
 import type { IdentityKeys } from '../identity/keys.ts';
 import { MailFault } from '../mail/fault.ts';
 import { decodeLetter, encodeLetter, type Letter, type MailLetter, type RelayLetter } from '../mail/letter.ts';
@@ -38,6 +39,8 @@ export interface RelayRequest {
   /** Hex; the same request again has the same id. */
   readonly id: string;
   readonly from: IdentityCertificate;
+  /** Fingerprints of the key that signed and of the authority that vouches for it, and what that authority says of it now. */
+  readonly proof: { readonly key: string; readonly issuer: string; readonly standing: 'good' | 'slowed' | 'blocked' };
   readonly envelope: RelayLetter['envelope'];
   readonly message: MessageRef;
   readonly trace: string;
@@ -191,12 +194,18 @@ export class GatewayPost {
   async #relay(opened: Opened, handler: (request: RelayRequest) => Promise<RelayAnswer>): Promise<Handled> {
     if (opened.from.kind !== 'user' && opened.from.kind !== 'list')
       return { verdict: 'refused', rule: 'only-users-relay' };
+    const { revocations } = await this.#recentTrust();
     const letter = letterOf(opened.body);
     if (letter?.kind !== 'relay') return { verdict: 'refused', rule: 'not-a-relay-request' };
     const { message, envelope, trace } = letter;
     return handler({
       id: Buffer.from(opened.id).toString('hex'),
       from: opened.from,
+      proof: {
+        key: fingerprint(opened.from.signingKey),
+        issuer: fingerprint(opened.from.issuer),
+        standing: revocations.standingOf(opened.from.address, opened.from.ring),
+      },
       envelope,
       message,
       trace,

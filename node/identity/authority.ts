@@ -9,7 +9,7 @@ import {
   signNodeCertificate,
 } from './certificate.ts';
 import { type SigningKey, seedBytes, signingKeyFromSeed } from './keys.ts';
-import { encodeRevocations } from './revocation.ts';
+import { encodeRevocations, type Standing, standingShape } from './revocation.ts';
 import { encodeRing, type RingDescriptor } from './ring.ts';
 import { addressShape, domainShape, serialBytes, serialShape, timeShape } from './shapes.ts';
 
@@ -36,6 +36,8 @@ export const authorityStateShape = z.strictObject({
   listVersion: z.int().nonnegative(),
   issued: z.array(issuedShape),
   revoked: z.array(serialShape),
+  /** Absent in states of before there were any. */
+  standings: z.array(standingShape).default([]),
 });
 export type AuthorityState = z.infer<typeof authorityStateShape>;
 export type IssuedCertificate = z.infer<typeof issuedShape>;
@@ -70,6 +72,7 @@ export class CertificateAuthority {
       listVersion: 0,
       issued: [],
       revoked: [],
+      standings: [],
     };
     return new CertificateAuthority(seed ?? randomBytes(seedBytes), state, now);
   }
@@ -129,6 +132,18 @@ export class CertificateAuthority {
     return this.revocations();
   }
 
+  /** Whom it blocks or slows. */
+  standings(): readonly Standing[] {
+    return this.#state.standings;
+  }
+
+  /** Blocks or slows an address, or everybody of a domain or ring, or takes that back (`good`); the new signed list, to be stored and spread. */
+  setStanding(name: string, what: 'good' | Standing['what']): Uint8Array {
+    const others = this.#state.standings.filter((one) => one.name !== name);
+    this.#state.standings = what === 'good' ? others : [...others, { name, what }];
+    return this.revocations();
+  }
+
   /** A fresh signed list with the next version; nothing else changes. Certificates that expired leave it. */
   revocations(): Uint8Array {
     const now = this.#now();
@@ -139,6 +154,7 @@ export class CertificateAuthority {
       issuedAt: now,
       nextUpdate: now + listLifetimeMs,
       serials: this.#state.revoked,
+      standings: this.#state.standings,
     };
     return encodeRevocations(list, this.ring, this.#key);
   }

@@ -7,6 +7,7 @@ import { MailFault } from './fault.ts';
 import type { Folder } from './folder.ts';
 import { decodeLetter, type Letter, type MailLetter } from './letter.ts';
 import type { Mailbox } from './mailbox.ts';
+import type { Placement, RecipientControl } from './recipient-control.ts';
 
 const refused = (rule: string): Handled => ({ verdict: 'refused', rule });
 
@@ -16,22 +17,30 @@ function isOwn(address: string, certificate: IdentityCertificate): boolean {
 }
 
 /**
- * What a recipient's node does with a notification: into the inbox or junk, refused with the rule's name, or asked again later.
+ * What a recipient's node does with a notification: into a folder, refused with the rule's name, or asked again later. `control` is asked before
+ * anything of the message is fetched; without it the organisation's verdict stands.
  * Idempotent by the notification's id. Throws only for what is neither the sender's nor the ring's fault.
  *
  * A user speaks for himself alone: envelope sender and author of what he signs are his own address, or it is refused (his own node
  * checks that too, but it is his). Gateways, lists and services carry what others wrote.
  */
-export function deliverTo(mailbox: Mailbox): (opened: Opened) => Promise<Handled> {
+export function deliverTo(mailbox: Mailbox, control?: RecipientControl): (opened: Opened) => Promise<Handled> {
   return async (opened) => {
     const letter = letterOf(opened.body);
     if (letter === undefined) return refused('letter-malformed');
     if (letter.kind === 'relay') return refused('not-a-gateway');
+    const placement = (await control?.place(letter, opened)) ?? organisations(letter);
+    if (placement.kind === 'refuse') return refused(placement.rule);
+    if (placement.kind === 'later') return { later: placement.reason };
     try {
       const objection = opened.from.kind === 'user' ? await objectionTo(mailbox, letter, opened.from) : undefined;
       if (objection !== undefined) return refused(objection);
       // Leased in the recipient's name before the receipt: nobody else will refresh it.
-      await Promise.all([mailbox.keep(letter.message), insert(await targetOf(mailbox, letter), letter, opened)]);
+      await Promise.all([
+        mailbox.keep(letter.message),
+        insert(await targetOf(mailbox, placement.placing), letter, opened),
+      ]);
+      if (placement.placing === 'accept') await control?.welcomed(letter, opened);
       return { verdict: 'accepted' };
     } catch (error) {
       return answerTo(error);
@@ -61,12 +70,22 @@ async function objectionTo(
   return isOwn(author.address, sender) ? undefined : 'author-is-not-signer';
 }
 
-async function targetOf(mailbox: Mailbox, { folder }: MailLetter): Promise<Folder> {
-  const junk = mailbox.folders().find(({ specialUse }) => specialUse === '\\Junk')?.name ?? 'Junk';
-  const name = folder === 'junk' ? junk : 'INBOX';
+function organisations({ folder }: MailLetter): Placement & { readonly kind: 'place' } {
+  return { kind: 'place', placing: folder === 'junk' ? 'junk' : 'accept' };
+}
+
+/** Folders of a recipient's own policy; they are made when the first letter comes there. */
+const ownFolders = { introduce: 'Introductions', quarantine: 'Quarantine' } as const;
+
+async function targetOf(
+  mailbox: Mailbox,
+  placing: (Placement & { readonly kind: 'place' })['placing'],
+): Promise<Folder> {
+  const junk = (): string => mailbox.folders().find(({ specialUse }) => specialUse === '\\Junk')?.name ?? 'Junk';
+  const name = placing === 'accept' ? 'INBOX' : placing === 'junk' ? junk() : ownFolders[placing];
   const found = await mailbox.folder(name);
   if (found !== undefined) return found;
-  // The user removed it; what the gateway thinks is junk must not get into the inbox for that.
+  // The user removed it, or never had it; what does not belong into the inbox must not get there for that.
   await mailbox.create(name);
   const made = await mailbox.folder(name);
   if (made === undefined) throw new MailFault('unavailable', `the folder ${name} could not be made`);

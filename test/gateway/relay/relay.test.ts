@@ -161,6 +161,7 @@ function request(to: string[], fields: Fields = {}): RelayRequest {
   return {
     id,
     from: from as unknown as RelayRequest['from'],
+    proof: { key: 'k', issuer: 'i', standing: 'good' },
     envelope: { from: fields.from ?? 'alice@example.org', to, dsn: fields.dsn },
     message: {} as RelayRequest['message'],
     trace: `trace-${requests}`,

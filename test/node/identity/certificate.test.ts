@@ -154,8 +154,24 @@ describe('revocation lists', () => {
     expect(state.offer(list)).toBe('newer');
     expect(state.isRevoked(serials[4_321] ?? '')).toBe(true);
     const key = generateIdentityKeys().signing;
-    const longer = { version: 1, issuedAt: 0, nextUpdate: 1, serials: [...serials, '0'.repeat(32)] };
+    const longer = { version: 1, issuedAt: 0, nextUpdate: 1, serials: [...serials, '0'.repeat(32)], standings: [] };
     expect(() => encodeRevocations(longer, ca.ring, key)).toThrow(RangeError);
+  });
+
+  it('say whom the authority blocks or slows: by address, by domain or by ring, until it takes that back', () => {
+    const { ca } = world();
+    const state = new RevocationState(ca.ring);
+    const of = (address: string): string => state.standingOf(address, 'far.ring');
+    ca.setStanding('eve@example.org', 'blocked');
+    state.offer(ca.setStanding('other.example', 'slowed'));
+    expect([of('eve@example.org'), of('x@other.example'), of('x@example.org')]).toEqual(['blocked', 'slowed', 'good']);
+    state.offer(ca.setStanding('far.ring', 'blocked'));
+    expect(of('x@example.org')).toBe('blocked');
+    const again = CertificateAuthority.fromKey(ca.exportKey(), JSON.parse(JSON.stringify(ca.state())), Date.now);
+    state.offer(again.setStanding('far.ring', 'good'));
+    expect([of('x@example.org'), of('eve@example.org')]).toEqual(['good', 'blocked']);
+    for (let n = 0; n < 197; n += 1) ca.setStanding(`${n}@example.org`, 'slowed');
+    expect(() => ca.setStanding('one@too.many', 'slowed')).toThrow(RangeError);
   });
 
   it('forget certificates that expired anyway', () => {

@@ -1,7 +1,7 @@
 /** How a decision is written down: verdict, rule, class, all that was known, and what each rule came to. No content, and no more than a trace takes. */
-import { compactEvidence } from '../policy/complete-evidence.ts';
-import type { Decision, TraceStep } from '../policy/decide.ts';
-import type { Evidence } from '../policy/evidence.ts';
+import { compactEvidence } from './complete-evidence.ts';
+import type { Decision, TraceStep } from './decide.ts';
+import type { Evidence } from './evidence.ts';
 
 export interface DecisionEvent {
   readonly what: 'decision';

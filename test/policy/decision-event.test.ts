@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
-import { decisionEvent } from '../../gateway/decision-event.ts';
 import { completeEvidence, ordinaryEvidence } from '../../policy/complete-evidence.ts';
 import { decide, type TraceStep } from '../../policy/decide.ts';
+import { decisionEvent } from '../../policy/decision-event.ts';
 import type { Evidence, KnownEvidence } from '../../policy/evidence.ts';
 import { Limits } from '../../policy/limits.ts';
 import { loadPolicy } from '../../policy/load.ts';

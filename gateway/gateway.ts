@@ -21,6 +21,7 @@ import { awaitedReceipts } from './inbound/receipts.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
 import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
 import { type StorageGate, startStorageGate } from './storage/gate.ts';
+import { tryDisk } from './storage/try-disk.ts';
 
 export interface GatewayConfig {
   readonly hostname: string;
@@ -57,6 +58,8 @@ export interface GatewayOptions {
   readonly dkim: () => readonly DkimKey[];
   readonly ledgerDir: string;
   readonly tlsReportDir: string;
+  /** The queue cannot be used any more by this process; a new one can. */
+  readonly onStorageBroken: () => void;
   readonly trace: Trace;
   readonly log: Log;
   readonly now: () => number;
@@ -81,7 +84,11 @@ const leaseMs = 28 * 86_400_000;
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { tls, config } = options;
   const { fetch } = ringStore(options);
-  const storage = await startStorageGate(options);
+  const storage = await startStorageGate({
+    ...options,
+    tryDisk: () => tryDisk(options.ledgerDir),
+    onBroken: options.onStorageBroken,
+  });
   const receipts = awaitedReceipts({ ...options, fetch, notifySender: (failed) => bounce(options, failed) });
   const relay = startRelayOf(options, storage);
   const delivery = startDelivery(deliveryParts(options, storage, receipts.expect));

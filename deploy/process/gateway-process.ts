@@ -32,6 +32,7 @@ import { type Login, smarthostLogin } from './smarthost-login.ts';
 import { TlsFiles } from './tls-files.ts';
 
 const gatewayGraceMs = 3_000;
+const lastWordsMs = 200;
 const doorRetryMs = 100;
 // One DNS query of two tries: with 2 s each a dead resolver costs a message 4 s, not a minute.
 const dnsQueryMs = 2_000;
@@ -160,6 +161,11 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     dkim: () => dkim.current(),
     ledgerDir: layout.gateway.ledger,
     tlsReportDir: layout.gateway.tlsReports,
+    onStorageBroken: () => {
+      log.error({}, 'the queue gave up on its disk and has to be opened anew; the gateway starts again');
+      // The supervisor, or systemd, does that, with growing waits. Nothing acknowledged is in memory only; the log has a moment to be written.
+      setTimeout(() => process.exit(1), lastWordsMs);
+    },
     trace,
     log,
     now: Date.now,

@@ -1,4 +1,5 @@
 import type { Queue, Worker } from '../../queue/queue.ts';
+import { needsReopening } from '../../queue/reopening.ts';
 import { afterProbe, type GateState, open, type Probe } from './gate-state.ts';
 
 export interface StorageGate {
@@ -13,8 +14,12 @@ export interface StorageGate {
 
 export interface GateParts {
   readonly queue: Pick<Queue, 'health' | 'setMark'>;
+  /** Writes something beside the queue and syncs it; rejects where the disk takes nothing. */
+  readonly tryDisk: () => Promise<void>;
   readonly now: () => number;
   readonly log: { error(facts: object, message: string): void; info(facts: object, message: string): void };
+  /** Called once, when the queue has to be opened anew before it can be used again: the process had better start again. */
+  readonly onBroken: () => void;
   /** Between two probes. */
   readonly everyMs?: number;
   /** After which a disk that has not answered counts as broken. */
@@ -29,14 +34,16 @@ const probeKey = 'storage-gate';
 const probeKeptMs = 60_000;
 
 /**
- * The health gate of DESIGN §13: watches the disk under the queue, by its free space, by the writes of accepted mail, and while it is shut by a synced
- * write of its own, so that it opens by itself and never because nothing was tried. A disk that hangs holds up one probe, and nobody who asks.
+ * The health gate of DESIGN §13: watches the disk under the queue, by its free space, by the writes of accepted mail, and while it is shut by synced
+ * writes of its own, so that it opens by itself and never because nothing was tried. A disk that hangs holds up one probe, and nobody who asks.
  * Resolves after the first probe.
  */
 export async function startStorageGate({
   queue,
+  tryDisk,
   now,
   log,
+  onBroken,
   everyMs = defaultEveryMs,
   slowMs = defaultSlowMs,
 }: GateParts): Promise<StorageGate> {
@@ -58,17 +65,28 @@ export async function startStorageGate({
       for (const wake of waiting) wake();
     }
   };
+  let broken = false;
+  const failed = (fault: unknown): Probe => {
+    if ((needsReopening(fault) || fault instanceof QueueHangs) && !broken && !stopped) {
+      broken = true;
+      onBroken();
+    }
+    return { ok: false, why: textOf(fault) };
+  };
   const found = (probe: Probe): void => {
     if (!stopped) become(afterProbe(state, probe, now()));
   };
 
   async function look(): Promise<Probe> {
     try {
-      // The write first: what the queue says of itself is the outcome of its last one.
-      if (state.at === 'shut') await queue.setMark(probeKey, new Uint8Array(), now() + probeKeptMs);
+      // The disk first: a process that starts again before it is well only fails again. Then a write: what the queue says of itself is the outcome of its last.
+      if (state.at === 'shut') {
+        await tryDisk();
+        await inTime(queue.setMark(probeKey, new Uint8Array(), now() + probeKeptMs), slowMs);
+      }
       return await queue.health();
     } catch (fault) {
-      return { ok: false, why: textOf(fault) };
+      return failed(fault);
     }
   }
 
@@ -76,7 +94,8 @@ export async function startStorageGate({
     hanging ??= look().finally(() => {
       hanging = undefined;
     });
-    found(await within(hanging, slowMs));
+    // Longer than the queue's own write may take, so that the two can be told apart.
+    found(await within(hanging, 2 * slowMs));
   }
 
   const next = (): void => {
@@ -94,6 +113,7 @@ export async function startStorageGate({
       try {
         return await write;
       } catch (fault) {
+        // Whether a new process is wanted is found out by the probes, once the disk takes writes again.
         if (isDiskFault(fault)) found({ ok: false, why: textOf(fault) });
         throw fault;
       } finally {
@@ -129,6 +149,18 @@ function opened(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** The disk takes writes and the queue does not end one: lmdb can lose its way when a commit fails under several writers. */
+class QueueHangs extends Error {}
+
+async function inTime(write: Promise<void>, ms: number): Promise<void> {
+  const { promise: late, reject } = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () => reject(new QueueHangs('the queue does not end a write on a disk that takes others')),
+    ms,
+  );
+  await Promise.race([write, late]).finally(() => clearTimeout(timer));
+}
+
 const notInTime = (ms: number): Probe => ({ ok: false, why: `the disk has not answered for ${ms / 1_000} s` });
 
 async function within(probe: Promise<Probe>, ms: number): Promise<Probe> {
@@ -139,7 +171,7 @@ async function within(probe: Promise<Probe>, ms: number): Promise<Probe> {
 
 /** Not that a job is malformed or too large: that is no matter of the disk. */
 export function isDiskFault(fault: unknown): boolean {
-  return fault instanceof Error && 'code' in fault && fault.code === 'queue-io';
+  return needsReopening(fault) || (fault instanceof Error && 'code' in fault && fault.code === 'queue-io');
 }
 
 function textOf(fault: unknown): string {

@@ -89,6 +89,7 @@ describe('the gateway beside a node', () => {
       dkim: () => [],
       ledgerDir: join(node.root, 'ledger'),
       tlsReportDir: join(node.root, 'tls-reports'),
+      onStorageBroken: () => undefined,
       trace: (trace, event) => events.push({ trace, ...event }),
       log: silent,
       now: Date.now,

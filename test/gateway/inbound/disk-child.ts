@@ -10,6 +10,8 @@ let serial = 0;
 const { port } = await startUnderTest({
   dir,
   slowMs,
+  // As the gateway's process does; whoever runs it starts it again.
+  onBroken: () => process.exit(1),
   limits: { decisionMs },
   parts: { newTraceId: () => `t${process.pid}x${(serial += 1)}` },
 });

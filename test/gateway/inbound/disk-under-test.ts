@@ -40,12 +40,16 @@ export async function disturb(
   });
   const ended = once(strace, 'exit');
   let told = '';
-  for await (const chunk of strace.stderr) {
-    told += String(chunk);
-    // It says so of the first thread when it has all of them.
-    if (told.includes('attached')) break;
-  }
-  if (!told.includes('attached')) throw new Error(`strace could not attach: ${told}`);
+  // Read to its end: strace writes a line for each new thread, and dies of a pipe that nobody reads.
+  const attached = new Promise<void>((resolve, reject) => {
+    strace.stderr.on('data', (chunk: Buffer) => {
+      told += chunk.toString();
+      // It says so of the first thread when it has all of them.
+      if (told.includes('attached')) resolve();
+    });
+    ended.then(() => reject(new Error(`strace could not attach: ${told}`)), reject);
+  });
+  await attached;
   return {
     end: async () => {
       if (strace.exitCode === null) strace.kill('SIGINT');

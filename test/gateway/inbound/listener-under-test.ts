@@ -13,6 +13,7 @@ import type { InboundParts, TraceEvent } from '../../../gateway/inbound/parts.ts
 import type { Found } from '../../../gateway/inbound/recipient.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import { startStorageGate } from '../../../gateway/storage/gate.ts';
+import { tryDisk } from '../../../gateway/storage/try-disk.ts';
 import { generateIdentityKeys } from '../../../node/identity/keys.ts';
 import { type Address, type Domain, parseAddress } from '../../../policy/address.ts';
 import { Limits } from '../../../policy/limits.ts';
@@ -62,6 +63,7 @@ export interface UnderTestOptions {
   readonly dir?: string;
   /** After which a silent disk counts as broken. */
   readonly slowMs?: number;
+  readonly onBroken?: () => void;
 }
 
 export const paths = returnPaths(Buffer.alloc(32, 1));
@@ -72,9 +74,17 @@ const silent = { debug() {}, info() {}, warn() {}, error() {} };
 export async function startUnderTest(options: UnderTestOptions = {}): Promise<UnderTest> {
   const dir = options.dir ?? (await mkdtemp(join(tmpdir(), 'epost-inbound-')));
   const dns = await startDnsServer(options.zone);
-  const { minFreeBytes = 1, slowMs = 10_000 } = options;
+  const { minFreeBytes = 1, slowMs = 10_000, onBroken = () => undefined } = options;
   const queue = await openEmbeddedQueue({ dir, role: 'owner', now: Date.now, log: silent, minFreeBytes });
-  const storage = await startStorageGate({ queue, now: Date.now, log: silent, everyMs: 20, slowMs });
+  const storage = await startStorageGate({
+    queue,
+    tryDisk: () => tryDisk(dir),
+    now: Date.now,
+    log: silent,
+    everyMs: 20,
+    slowMs,
+    onBroken,
+  });
   const events: (TraceEvent & { trace: string })[] = [];
   const people = new Map<string, Found | 'throw'>([
     ['alice@example.org', user],

@@ -21,8 +21,10 @@ describe('the state after a probe', () => {
 describe('the gate', () => {
   let gate: StorageGate | undefined;
   let write: () => Promise<void>;
+  let well: () => Promise<void>;
   let health: QueueHealth;
   let writes: number;
+  let broken = 0;
   const log: string[] = [];
   const disk: GateParts['queue'] = {
     health: async () => health,
@@ -32,12 +34,17 @@ describe('the gate', () => {
     },
   };
   const begin = async (slowMs = 10_000): Promise<StorageGate> => {
-    [write, health, writes, log.length] = [async () => undefined, { ok: true }, 0, 0];
+    [write, health, writes, log.length, broken] = [async () => undefined, { ok: true }, 0, 0, 0];
+    well = async () => undefined;
     const told = (_facts: object, text: string): void => void log.push(text);
     gate = await startStorageGate({
       queue: disk,
+      tryDisk: () => well(),
       now: Date.now,
       log: { error: told, info: told },
+      onBroken: () => {
+        broken += 1;
+      },
       everyMs: 2,
       slowMs,
     });
@@ -51,7 +58,14 @@ describe('the gate', () => {
 
   it('is shut at its start where the disk is not well then', async () => {
     const unwell: GateParts['queue'] = { ...disk, health: async () => ({ ok: false, why: 'full' }) };
-    const sick = await startStorageGate({ queue: unwell, now: Date.now, log: { error() {}, info() {} }, everyMs: 2 });
+    const sick = await startStorageGate({
+      queue: unwell,
+      tryDisk: async () => undefined,
+      now: Date.now,
+      log: { error() {}, info() {} },
+      onBroken() {},
+      everyMs: 2,
+    });
     expect(sick.shut()?.why).toBe('full');
     await sick.stop();
   });
@@ -77,23 +91,56 @@ describe('the gate', () => {
     ]);
   });
 
+  it('says once when only a new process can use the queue again', async () => {
+    const { shut, watched } = await begin();
+    const panic = new QueueFault('queue-io', 'no', new Error('MDB_PANIC: Update of meta page failed'));
+    write = () => Promise.reject(panic);
+    await watched(Promise.reject(panic)).catch(() => undefined);
+    await expect.poll(() => writes).toBeGreaterThan(2);
+    expect(broken).toBe(1);
+    expect(shut()).toBeDefined();
+  });
+
   it('does not shut for a job that the queue will not have', async () => {
     const { shut, watched } = await begin();
     await watched(Promise.reject(new QueueFault('job-too-large', 'too large'))).catch(() => undefined);
     expect(shut()).toBeUndefined();
   });
 
-  it('shuts while a write hangs, starts no second one behind it, and opens when it ends', async () => {
+  it('shuts while the disk hangs, tries no second time behind that, and opens when it ends', async () => {
     const { shut, watched } = await begin(10);
     const hanging = Promise.withResolvers<void>();
-    write = () => hanging.promise;
+    let tries = 0;
+    well = () => {
+      tries += 1;
+      return hanging.promise;
+    };
     const accepted = watched(hanging.promise);
     await expect.poll(() => shut()?.why).toMatch(/has not answered/);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    expect(writes).toBe(1);
+    expect([tries, writes, broken]).toEqual([1, 0, 0]);
     hanging.resolve();
     await accepted;
     await expect.poll(() => shut()).toBeUndefined();
+  });
+
+  it('says that a new process is wanted where the disk takes writes and the queue never ends one', async () => {
+    const { watched } = await begin(10);
+    write = () => new Promise(() => undefined);
+    watched(write()).catch(() => undefined);
+    await expect.poll(() => broken).toBe(1);
+  });
+
+  it('asks for no new process before the disk takes writes again', async () => {
+    const { watched } = await begin(10);
+    const panic = new QueueFault('queue-io', 'no', new Error('MDB_PANIC: Update of meta page failed'));
+    well = () => Promise.reject(new Error('no space'));
+    write = () => Promise.reject(panic);
+    await watched(Promise.reject(fault)).catch(() => undefined);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+    expect(broken).toBe(0);
+    well = async () => undefined;
+    await expect.poll(() => broken).toBe(1);
   });
 
   it('holds attempts back while it is shut, and begins them when it opens', async () => {

@@ -8,3 +8,16 @@ const prefix = Uint8Array.of(0x00, 0x24, 0x08, 0x01, 0x12, 0x20);
 export function nodePeerId(peerKey: Uint8Array): string {
   return base58btc.baseEncode(Buffer.concat([prefix, peerKey]));
 }
+
+/** The key in such a peer id; undefined for anything else. Never throws. */
+export function peerKeyOf(peerId: string): Uint8Array | undefined {
+  // 38 bytes are 51 or 52 characters: longer input is not even decoded.
+  if (peerId.length > 64) return undefined;
+  try {
+    const bytes = base58btc.baseDecode(peerId);
+    const isKey = bytes.length === prefix.length + 32 && prefix.every((byte, at) => bytes[at] === byte);
+    return isKey ? bytes.slice(prefix.length) : undefined;
+  } catch {
+    return undefined;
+  }
+}

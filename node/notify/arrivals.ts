@@ -6,7 +6,7 @@ import type { Peers } from './peers.ts';
 import type { PendingKey } from './pending-table.ts';
 import { itemOf } from './receipt.ts';
 import { decodeOuter } from './sealed.ts';
-import { livingHolders } from './spread.ts';
+import { isThere, livingHolders } from './spread.ts';
 import type { PushAnswer, Pushed } from './wire.ts';
 
 // At once in one recipient's hands; what is pushed beyond is pulled when half of them are done.
@@ -146,7 +146,7 @@ export class Arrivals {
       return;
     }
     one.putOff.delete(name);
-    const holders = livingHolders(this.#overlay, one.to).map((member) => member.peerId);
+    const holders = (await livingHolders(this.#overlay, one.to)).map((member) => member.peerId);
     const takers = new Set([...holders, from, pushed.origin]);
     await Promise.all([...takers].map(async (peerId) => this.#bring(peerId, receipt)));
   }
@@ -165,7 +165,7 @@ export class Arrivals {
 
   /** A receipt that does not arrive is no loss: the holder still has the item, and the recipient answers it the same. */
   async #bring(peerId: string, receipt: Uint8Array): Promise<void> {
-    if (!this.#overlay.isUp(peerId)) return;
+    if (!(await isThere(this.#overlay, peerId))) return;
     try {
       await this.#peers.sendReceipt(peerId, receipt);
     } catch (error) {
@@ -202,7 +202,7 @@ export class Arrivals {
   async #pullWhileWanted(one: Attached): Promise<void> {
     while (one.again && this.#isHere(one)) {
       one.again = false;
-      for (const { peerId } of livingHolders(this.#overlay, one.to)) {
+      for (const { peerId } of await livingHolders(this.#overlay, one.to)) {
         if (one.asking.has(peerId)) continue;
         const over = new AbortController();
         const pulled = this.#askHolder(one, peerId);

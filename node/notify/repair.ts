@@ -82,9 +82,9 @@ export class PendingKeeper {
   async #compare(to: Uint8Array, keys: readonly PendingKey[], counts: Counts): Promise<void> {
     const { overlay, table } = this.#options;
     const self = overlay.self.peerId;
-    const proper = properHolders(overlay, to).map(({ peerId }) => peerId);
+    const proper = (await properHolders(overlay, to)).map(({ peerId }) => peerId);
     // While a proper holder is away the next living one stands in for it, for days if need be.
-    const living = livingHolders(overlay, to).map(({ peerId }) => peerId);
+    const living = (await livingHolders(overlay, to)).map(({ peerId }) => peerId);
     const targets = new Set([...proper, ...living.slice(0, pendingCopies)]);
     targets.delete(self);
     await Promise.all(

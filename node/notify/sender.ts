@@ -11,7 +11,7 @@ import type { PendingKey } from './pending-table.ts';
 import { answers, type Receipt, readReceipt } from './receipt.ts';
 import { decodeOuter, type Sealed } from './sealed.ts';
 import { type Outstanding, type SentRow, type SentTable, undeliverable } from './sent-table.ts';
-import { livingHolders, spread } from './spread.ts';
+import { isThere, livingHolders, spread } from './spread.ts';
 
 // Of a contact list only the first few are tried: the rest of the ring holds pending copies anyway.
 const maxContacts = 3;
@@ -114,7 +114,7 @@ export class Sender {
     if (row.state.kind !== 'outstanding') return;
     const pushed = { bytes: row.state.bytes, origin: overlay.self.peerId };
     for (const peerId of (record?.contacts ?? []).slice(0, maxContacts)) {
-      if (!overlay.isUp(peerId)) continue;
+      if (!(await isThere(overlay, peerId))) continue;
       try {
         if ((await peers.push(peerId, pushed)) !== 'taken') continue;
         trace(hex(id), { what: 'notification pushed', to: peerId });
@@ -232,7 +232,7 @@ export class Sender {
   /** True when a holder brought the receipt. */
   async #askHolders(one: Outstanding): Promise<boolean> {
     const key: PendingKey = one;
-    for (const { peerId } of livingHolders(this.#options.overlay, one.to)) {
+    for (const { peerId } of await livingHolders(this.#options.overlay, one.to)) {
       try {
         const standing = await this.#options.peers.ask(peerId, key);
         if (standing.kind === 'answered' && (await this.takeReceipt(standing.receipt, one))) return true;

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { peerKeyOf } from '../identity/peer-id.ts';
 import type { Member, Overlay } from '../overlay/overlay.ts';
-import { placeKey, writeQuorum } from '../store/placement.ts';
+import { positionOf } from '../overlay/placement.ts';
+import { placeKey, windowOf, writeQuorum } from '../store/placement.ts';
 
 /** Copies of a pending notification where the ring has as many nodes (DESIGN §8.2). */
 export const pendingCopies = 3;
@@ -12,22 +14,31 @@ export function pendingPlace(recipientKey: Uint8Array): Uint8Array {
   return createHash('sha256').update('pending').update(recipientKey).digest();
 }
 
-type Placement = Pick<Overlay, 'closest' | 'isUp' | 'members'>;
+type Placement = Pick<Overlay, 'closest' | 'isUp' | 'locate' | 'members'>;
 
 /** The members that ought to hold it, up or down. Placed by the store's rule, so that one rule says who keeps what. */
-export function properHolders(overlay: Placement, recipientKey: Uint8Array): readonly Member[] {
-  return placed(overlay, recipientKey).proper;
+export async function properHolders(overlay: Placement, recipientKey: Uint8Array): Promise<readonly Member[]> {
+  return (await placed(overlay, recipientKey)).proper;
 }
 
-function placed(overlay: Placement, recipientKey: Uint8Array): ReturnType<typeof placeKey> {
+async function placed(overlay: Placement, recipientKey: Uint8Array): Promise<ReturnType<typeof placeKey>> {
   const closest = (key: Uint8Array, count: number): readonly Member[] => overlay.closest(key, count);
-  return placeKey(closest, pendingPlace(recipientKey), pendingCopies);
+  const place = pendingPlace(recipientKey);
+  await overlay.locate(place, windowOf(pendingCopies));
+  return placeKey(closest, place, pendingCopies);
 }
 
 /** The members that may hold it and answer now, nearest first: also those that stood in for a holder that was down. */
-export function livingHolders(overlay: Placement, recipientKey: Uint8Array): readonly Member[] {
-  const { proper, spare } = placed(overlay, recipientKey);
+export async function livingHolders(overlay: Placement, recipientKey: Uint8Array): Promise<readonly Member[]> {
+  const { proper, spare } = await placed(overlay, recipientKey);
   return [...proper, ...spare].filter((member) => overlay.isUp(member.peerId)).slice(0, pendingCopies + spares);
+}
+
+/** Whether a node can be asked now: in a ring in which not everyone is connected to everyone it is dialled, and if need be found, first. */
+export async function isThere(overlay: Placement, peerId: string): Promise<boolean> {
+  const key = overlay.isUp(peerId) ? undefined : peerKeyOf(peerId);
+  if (key !== undefined) await overlay.locate(positionOf(key), 1);
+  return overlay.isUp(peerId);
 }
 
 /** Not as many copies as it takes; what went wrong at whom is in the message. */
@@ -57,7 +68,7 @@ export async function spread(
   offer: (peerId: string) => Promise<string | undefined>,
 ): Promise<number> {
   const wanted = writeQuorum(overlay.members().length, pendingCopies);
-  const candidates = livingHolders(overlay, recipientKey).values();
+  const candidates = (await livingHolders(overlay, recipientKey)).values();
   const state: Spread = { copies: 0, underWay: 0, troubles: [] };
   return new Promise((resolve, reject) => {
     const settle = (): void => {

@@ -67,7 +67,7 @@ export async function startNotify(options: NotifyOptions): Promise<Notify> {
     return encodeWords(taken.map((one) => (one ? 'taken' : 'not mine')));
   });
   const unlisten = overlay.onMembership(({ kind }) => {
-    if (kind !== 'up') return;
+    if (kind !== 'up' && kind !== 'woke') return;
     arrivals.pullAll();
     sender.memberUp();
   });

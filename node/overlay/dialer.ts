@@ -13,9 +13,15 @@ type Target = {
   readonly peerId: string;
   addresses: readonly string[];
   failures: number;
+  /** By the monotonic clock, for those who are dialled only when asked. */
+  notBefore: number;
   timer: NodeJS.Timeout | undefined;
   attempt: Promise<boolean> | undefined;
 };
+
+function fresh(peerId: string, addresses: readonly string[]): Target {
+  return { peerId, addresses, failures: 0, notBefore: 0, timer: undefined, attempt: undefined };
+}
 
 // Lost nodes are redialled for ever (DESIGN §6), soon at first and then often enough that two halves find each other in a minute.
 const firstDelayMs = 1_000;
@@ -26,8 +32,10 @@ const courtesyMs = 400;
 const maxDials = 32;
 const busyDelayMs = 100;
 const dialTimeoutMs = 8_000;
-// A full mesh up to this size; beyond it members are dialled when something is asked of them.
-const maxKept = 500;
+// The largest full mesh, twice; whom to keep is the locator's to say.
+const maxKept = 1_000;
+// Those dialled when asked whose last failure is remembered, so that one that is away is not waited for at each question.
+const maxAsked = 2_000;
 
 /** How long to wait after the nth failure in a row: doubling from 1 s to 60 s, with jitter of a quarter to either side. */
 export function redialDelay(failures: number, random: () => number): number {
@@ -39,6 +47,8 @@ export function redialDelay(failures: number, random: () => number): number {
 export class Dialer {
   readonly #parts: DialerParts;
   readonly #targets = new Map<string, Target>();
+  /** Whom nobody wants to be connected all the time; oldest first. */
+  readonly #asked = new Map<string, Target>();
   readonly #stop = new AbortController();
   #dialling = 0;
 
@@ -55,9 +65,12 @@ export class Dialer {
     const target = this.#targets.get(peerId);
     if (target === undefined) {
       if (this.#targets.size >= maxKept) return;
-      const fresh: Target = { peerId, addresses, failures: 0, timer: undefined, attempt: undefined };
-      this.#targets.set(peerId, fresh);
-      this.#schedule(fresh, alone ? 0 : this.#soon(peerId));
+      const first = this.#asked.get(peerId) ?? fresh(peerId, addresses);
+      this.#asked.delete(peerId);
+      first.addresses = addresses;
+      first.failures = 0;
+      this.#targets.set(peerId, first);
+      if (first.attempt === undefined) this.#schedule(first, alone ? 0 : this.#soon(peerId));
       return;
     }
     target.addresses = addresses;
@@ -73,7 +86,33 @@ export class Dialer {
     this.#schedule(target, this.#soon(peerId));
   }
 
+  /** Those that are kept connected. */
+  wanted(): readonly string[] {
+    return [...this.#targets.keys()];
+  }
+
+  wants(peerId: string): boolean {
+    return this.#targets.has(peerId);
+  }
+
+  /** Tries all that are not up, soon: this machine has been asleep, or elsewhere. */
+  hurry(): void {
+    this.#asked.clear();
+    for (const target of this.#targets.values()) {
+      target.failures = 0;
+      if (target.attempt === undefined && !this.#parts.isUp(target.peerId))
+        this.#schedule(target, this.#parts.random() * courtesyMs);
+    }
+  }
+
+  /** Whether an attempt now is not known to be in vain. */
+  mayTry(peerId: string): boolean {
+    const target = this.#targets.get(peerId) ?? this.#asked.get(peerId);
+    return target === undefined || target.attempt !== undefined || isDue(target);
+  }
+
   forget(peerId: string): void {
+    this.#asked.delete(peerId);
     clearTimeout(this.#targets.get(peerId)?.timer);
     this.#targets.delete(peerId);
   }
@@ -84,10 +123,19 @@ export class Dialer {
    */
   async reach(peerId: string, addresses: readonly string[]): Promise<boolean> {
     if (this.#parts.isUp(peerId)) return true;
-    const target = this.#targets.get(peerId);
-    if (target?.attempt !== undefined) return target.attempt;
-    if (this.#stop.signal.aborted || (target?.failures ?? 0) > 0) return false;
-    return this.#try(target ?? { peerId, addresses, failures: 0, timer: undefined, attempt: undefined });
+    const target = this.#targets.get(peerId) ?? this.#asked.get(peerId) ?? fresh(peerId, addresses);
+    if (target.attempt !== undefined) return target.attempt;
+    if (this.#stop.signal.aborted || !isDue(target)) return false;
+    if (!this.#targets.has(peerId)) this.#remember(target, addresses);
+    return this.#try(target);
+  }
+
+  #remember(target: Target, addresses: readonly string[]): void {
+    target.addresses = addresses;
+    this.#asked.delete(target.peerId);
+    this.#asked.set(target.peerId, target);
+    const oldest = this.#asked.size > maxAsked ? this.#asked.keys().next().value : undefined;
+    if (oldest !== undefined) this.#asked.delete(oldest);
   }
 
   stop(): void {
@@ -121,7 +169,10 @@ export class Dialer {
     clearTimeout(target.timer);
     target.attempt = this.#dial(target).finally(() => {
       target.attempt = undefined;
-      if (!this.#parts.isUp(target.peerId)) this.#schedule(target, redialDelay(target.failures, this.#parts.random));
+      if (this.#parts.isUp(target.peerId)) return;
+      const delayMs = redialDelay(target.failures, this.#parts.random);
+      target.notBefore = performance.now() + delayMs;
+      this.#schedule(target, delayMs);
     });
     return target.attempt;
   }
@@ -144,4 +195,9 @@ export class Dialer {
       this.#dialling -= 1;
     }
   }
+}
+
+/** One that is kept connected has its next attempt scheduled: asking does not hasten it. */
+function isDue({ failures, notBefore, timer }: Target): boolean {
+  return failures === 0 || (timer === undefined && performance.now() >= notBefore);
 }

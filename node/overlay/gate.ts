@@ -1,8 +1,8 @@
 import type { Connection, Stream, StreamHandler } from '@libp2p/interface';
-import type { KadDHTComponents } from '@libp2p/kad-dht';
+import type { PingComponents } from '@libp2p/ping';
 import type { Log } from './overlay.ts';
 
-type Registrar = KadDHTComponents['registrar'];
+type Registrar = PingComponents['registrar'];
 type State = {
   readonly settled: Promise<boolean>;
   readonly settle: (admitted: boolean) => void;
@@ -21,6 +21,8 @@ const maxPerPeer = 4;
 export class Gate {
   readonly #log: Log;
   readonly #states = new Map<Connection, State>();
+  /** Open connections by peer, admitted or not. */
+  readonly #open = new Map<string, number>();
   #unadmitted = 0;
 
   constructor(log: Log) {
@@ -36,6 +38,7 @@ export class Gate {
     const { promise, resolve } = Promise.withResolvers<boolean>();
     this.#states.set(connection, { settled: promise, settle: resolve, peerId: undefined });
     this.#unadmitted += 1;
+    this.#count(connection, 1);
     return true;
   }
 
@@ -66,8 +69,21 @@ export class Gate {
     const state = this.#states.get(connection);
     if (state === undefined) return;
     this.#states.delete(connection);
+    this.#count(connection, -1);
     if (state.peerId === undefined) this.#unadmitted -= 1;
     state.settle(false);
+  }
+
+  /** Whether there is a connection to this peer, admitted or not yet. */
+  meets(peerId: string): boolean {
+    return this.#open.has(peerId);
+  }
+
+  #count(connection: Connection, change: number): void {
+    const peerId = connection.remotePeer.toString();
+    const count = (this.#open.get(peerId) ?? 0) + change;
+    if (count > 0) this.#open.set(peerId, count);
+    else this.#open.delete(peerId);
   }
 
   isAdmitted(connection: Connection): boolean {

@@ -5,11 +5,14 @@ import type { Entry, MemberProof } from './member-table.ts';
 import { maxMembers } from './member-table.ts';
 import type { Membership } from './membership.ts';
 import { type Log, maxBodyBytes } from './overlay.ts';
+import { batches, proofsShape, withinMessage } from './proofs.ts';
 
 export interface GossipParts {
   readonly membership: Membership;
   readonly handlers: Handlers;
   readonly upPeers: () => readonly string[];
+  /** A member says that the ring is larger than its table. */
+  readonly heardLarge: () => void;
   readonly ask: (peerId: string, method: string, body: Uint8Array, timeoutMs: number) => Promise<Uint8Array>;
   readonly random: () => number;
   readonly log: Log;
@@ -23,23 +26,25 @@ const gatherMs = 20;
 // Each node passes news on to this many; the rest hear from these, or at the next comparison.
 const fanOut = 8;
 const timeoutMs = 10_000;
-// Proofs in one message; with the framing it stays under the frame bound.
-const maxProofsBytes = maxBodyBytes - 16 * 1024;
+// In a large ring news of a member concern the neighbourhood in which it is, which is so many.
+const nearby = 32;
 // All members at about 100 proofs a round, and some to spare.
 const maxRounds = 64;
 const nameBytes = 8;
 
 const bytesShape = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const nameShape = z.custom<Uint8Array>((value) => value instanceof Uint8Array && value.length === nameBytes);
-const proofsShape = z.array(z.strictObject({ certificate: bytesShape, record: bytesShape })).max(1_000);
 const digestShape = z.strictObject({
   known: z.array(z.tuple([nameShape, z.int().nonnegative()])).max(maxMembers),
   list: z.int().nonnegative(),
+  /** The ring is larger than the sender's table: nothing is compared but the lists. */
+  large: z.boolean(),
 });
 const replyShape = z.strictObject({
   proofs: proofsShape,
   wanted: z.array(nameShape).max(maxMembers),
   list: z.int().nonnegative(),
+  large: z.boolean(),
 });
 const tellShape = z.strictObject({ proofs: proofsShape, list: bytesShape.optional() });
 
@@ -74,10 +79,22 @@ export class Gossip {
     this.#news.add(entry);
     this.#gather ??= setTimeout(() => {
       this.#gather = undefined;
-      const proofs = [...this.#news].map(({ proof }) => proof);
+      const news = [...this.#news];
       this.#news.clear();
+      if (this.#parts.membership.table.large) return this.#tellNeighbours(news);
+      const proofs = news.map(({ proof }) => proof);
       for (const batch of batches(proofs)) for (const peer of this.#some(fanOut)) this.#tell(peer, { proofs: batch });
     }, gatherMs);
+  }
+
+  /** In a large ring only those near to a member need to hear of it; the others meet it in lookups. */
+  #tellNeighbours(news: readonly Entry[]): void {
+    const up = new Set(this.#parts.upPeers());
+    for (const { peerId, position, proof } of news) {
+      const near = this.#parts.membership.table.nearest(position, nearby).map((entry) => entry.peerId);
+      const told = near.filter((peer) => peer !== peerId && up.has(peer)).slice(0, fanOut);
+      for (const peer of told) this.#tell(peer, { proofs: [proof] });
+    }
   }
 
   /** The newest revocation list to everyone who is up: a revoked node must be out soon, everywhere. */
@@ -103,16 +120,16 @@ export class Gossip {
       const wanted = this.#named(reply.wanted);
       for (const proofs of batches(wanted)) await ask(peerId, methods.tell, encodeCanonical({ proofs }), timeoutMs);
       if (list !== undefined) await ask(peerId, methods.tell, encodeCanonical({ proofs: [], list }), timeoutMs);
-      if (learnt.length === 0) return;
+      if (reply.large) this.#parts.heardLarge();
+      if (learnt.length === 0 || membership.table.large) return;
     }
   }
 
   #digest(): z.infer<typeof digestShape> {
-    const known = [...this.#parts.membership.table.entries()].map((entry): [Uint8Array, number] => [
-      nameOf(entry),
-      entry.sequence,
-    ]);
-    return { known, list: this.#listVersion() };
+    const { table } = this.#parts.membership;
+    const entries = table.large ? [] : [...table.entries()];
+    const known = entries.map((entry): [Uint8Array, number] => [nameOf(entry), entry.sequence]);
+    return { known, list: this.#listVersion(), large: table.large };
   }
 
   /** Answers a digest: what the asker lacks, as much as fits, and what we lack. A newer list of ours goes separately. */
@@ -120,12 +137,21 @@ export class Gossip {
     const digest = read(digestShape, body);
     const list = this.#parts.membership.revocations.bytes();
     if (digest.list < this.#listVersion() && list !== undefined) this.#tell(asker, { proofs: [], list });
+    const { table } = this.#parts.membership;
+    const news = { list: this.#listVersion(), large: table.large };
+    if (digest.large) {
+      this.#parts.heardLarge();
+      return encodeCanonical({ proofs: [], wanted: [], ...news });
+    }
     const theirs = new Map(digest.known.map(([name, sequence]) => [hex(name), sequence]));
-    const ours = new Map([...this.#parts.membership.table.entries()].map((entry) => [hex(nameOf(entry)), entry]));
+    const ours = new Map(Array.from(table.kept(), (entry) => [hex(nameOf(entry)), entry]));
     const lacking = [...ours].filter(([name, { sequence }]) => (theirs.get(name) ?? -1) < sequence);
-    const wanted = digest.known.filter(([name, sequence]) => (ours.get(hex(name))?.sequence ?? -1) < sequence);
-    const [proofs = []] = batches(lacking.map(([, { proof }]) => proof));
-    return encodeCanonical({ proofs, wanted: wanted.map(([name]) => name), list: this.#listVersion() });
+    // In a large ring whoever asks is new and learns where to begin; it will make itself known where it belongs.
+    const wanted = table.large
+      ? []
+      : digest.known.filter(([name, sequence]) => (ours.get(hex(name))?.sequence ?? -1) < sequence);
+    const proofs = withinMessage(lacking.map(([, { proof }]) => proof));
+    return encodeCanonical({ proofs, wanted: wanted.map(([name]) => name), ...news });
   }
 
   #hear(body: Uint8Array): Uint8Array {
@@ -174,22 +200,6 @@ function nameOf(entry: Entry): Uint8Array {
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex');
-}
-
-/** The proofs in groups that fit into a message each. */
-function batches(proofs: readonly MemberProof[]): MemberProof[][] {
-  const groups: MemberProof[][] = [];
-  let room = 0;
-  for (const proof of proofs) {
-    const size = proof.certificate.length + proof.record.length + 64;
-    if (size > room) {
-      groups.push([]);
-      room = maxProofsBytes;
-    }
-    groups.at(-1)?.push(proof);
-    room -= size;
-  }
-  return groups;
 }
 
 function read<T>(shape: z.ZodType<T>, body: Uint8Array): T {

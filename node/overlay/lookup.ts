@@ -34,8 +34,8 @@ export interface LookupResult<C> {
 // With a quarter of the nodes lying and 3 hops a path, a path is honest throughout with 0.75³ = 0.42: one of 4 with 0.89, and
 // the paths end at the key, where all honest neighbours say the same. S/Kademlia (2007) §4.3 takes 4 to 8.
 export const defaultPaths = 4;
-// An answer names at most so many: the bucket of the routing table. More is a liar's flood.
-export const maxNamed = 20;
+// An answer names at most so many: the neighbourhood of the one who answers. More is a liar's flood.
+export const maxNamed = 32;
 // Questions one after the other: log2 of ten million; a path that gets no nearer ends long before.
 const maxHops = 24;
 

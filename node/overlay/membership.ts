@@ -41,6 +41,7 @@ export class Membership {
   learn(proof: MemberProof): Offer {
     const offer = this.table.offer(proof);
     if (offer.kind === 'refused') this.#log.debug({ reason: offer.reason }, 'a member proof was refused');
+    if (offer.kind !== 'refused' && offer.displaced !== undefined) this.#displace(offer.displaced);
     if (offer.kind === 'joined' || offer.kind === 'renewed') {
       this.#hooks.news(offer.entry);
       if (offer.kind === 'joined' && offer.entry.member.peerId !== this.#selfId) {
@@ -48,6 +49,15 @@ export class Membership {
       }
     }
     return offer;
+  }
+
+  #displace(member: Member): void {
+    this.#log.warn(
+      { peer: member.peerId, owner: member.owner },
+      'an identity has more nodes than it may: its oldest is out',
+    );
+    this.#hooks.gone(member);
+    if (member.peerId !== this.#selfId) this.#listeners.tell({ kind: 'left', member });
   }
 
   learnRevocations(bytes: Uint8Array): void {

@@ -1,5 +1,6 @@
 import type { NodeCertificate } from '../identity/certificate.ts';
 import type { RingDescriptor } from '../identity/ring.ts';
+import type { TableBounds } from './member-table.ts';
 import type { Clock, Log } from './overlay.ts';
 
 /** What a node needs to take part in its ring. */
@@ -20,6 +21,8 @@ export interface OverlayOptions {
   readonly revocations?: Uint8Array;
   readonly now: Clock;
   readonly log: Log;
+  /** How much of a large ring is kept here. */
+  readonly table?: TableBounds;
   /** 0 to 1; for jitter and the choice of gossip partners only. */
   readonly random?: () => number;
 }

@@ -22,7 +22,8 @@ export interface Member {
   readonly certificate: NodeCertificate;
 }
 
-export type MembershipKind = 'joined' | 'left' | 'up' | 'down' | 'revoked';
+/** `woke`: this machine was asleep, or its clock jumped; `member` is the node itself. What the others hold for it is to be asked for. */
+export type MembershipKind = 'joined' | 'left' | 'up' | 'down' | 'revoked' | 'woke';
 export type MembershipChange = { readonly kind: MembershipKind; readonly member: Member };
 
 /**
@@ -60,10 +61,22 @@ export interface RequestOptions {
 export interface Overlay {
   readonly self: Member;
   readonly ring: RingDescriptor;
-  /** Certified, neither revoked nor expired, self included, whether up or down. */
+  /**
+   * Certified, neither revoked nor expired, self included, whether up or down. All of them, or in a ring larger than the member table
+   * those whom this node keeps: its neighbourhood and some of each distance.
+   */
   members(): readonly Member[];
-  /** The members whose sha256(peerKey) is closest to `key` by XOR, nearest first. From the member table; no network. */
+  /**
+   * The members whose sha256(peerKey) is closest to `key` by XOR, nearest first. From what is known here; no network. This is the ring's answer
+   * where {@link locate} has nothing to do or has done it.
+   */
   closest(key: Uint8Array, count: number): readonly Member[];
+  /**
+   * Sees to it that `closest` for this key is the ring's answer, and that those of it that are up are connected. Undefined when that is so already,
+   * as it always is in a ring in which everyone is connected to everyone; else a promise that never rejects: when not
+   * everybody could be asked, `closest` is as good as could be found out.
+   */
+  locate(key: Uint8Array, count: number): Promise<void> | undefined;
   /** Whether there is an admitted connection now. Self is always up. */
   isUp(peerId: string): boolean;
   /** Asks a member; to self the handler is called directly. Throws {@link OverlayFault}. */

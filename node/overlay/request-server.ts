@@ -17,7 +17,12 @@ type Request = Extract<Frame, { kind: 'request' }>;
  * Answers the requests of one admitted member on one stream. At most {@link maxInFlight} are worked on; beyond that the
  * stream is not read until one is done and its answer is on the way, so that the peer waits, not our memory.
  */
-export function serveRequests(stream: Stream, from: Member, handlers: Handlers, log: Log): void {
+export function serveRequests(
+  stream: Stream,
+  from: Member,
+  handlers: Handlers,
+  { log, used }: { readonly log: Log; readonly used: () => void },
+): void {
   const running = new Map<number, AbortController>();
   let working = 0;
   let paused = false;
@@ -34,6 +39,7 @@ export function serveRequests(stream: Stream, from: Member, handlers: Handlers, 
   });
 
   function begin(request: Request): void {
+    used();
     // Twice the bound: what arrived in the same chunk as the request that made us pause.
     if (running.has(request.id) || running.size >= 2 * maxInFlight) {
       frames.abort('an id in use, or too many requests at once');

@@ -13,6 +13,7 @@ import { Gossip } from './gossip.ts';
 import { GossipChannels, Offences } from './gossip-channels.ts';
 import { checkBody, Handlers } from './handlers.ts';
 import { createHost, type Host, protocolsOf } from './host.ts';
+import { Locator } from './locator.ts';
 import { type Entry, MemberTable } from './member-table.ts';
 import { Membership } from './membership.ts';
 import { MembershipListeners } from './membership-listeners.ts';
@@ -27,14 +28,17 @@ import {
   type RequestOptions,
 } from './overlay.ts';
 import { OwnRecord } from './own-record.ts';
-import { PeerLine } from './peer-line.ts';
+import type { PeerLine } from './peer-line.ts';
+import { maxRequestStreams, Peers } from './peers.ts';
 import { serveRequests } from './request-server.ts';
 import { type Remembered, TableFile } from './table-file.ts';
+import { WakeWatch } from './wake.ts';
 
 // Certificates expire and addresses change without an event.
 const housekeepingMs = 10_000;
-// Streams for requests of one peer: its two kept ones on each of a few connections, and what is being replaced.
-const maxRequestStreams = 8;
+// After a sleep every connection is asked whether it is still one; a live peer answers in a round trip.
+const probeMs = 3_000;
+const probe = 'overlay/there';
 
 /** The overlay over libp2p. Made by {@link startOverlay}; every part is behind one promise of its own and wired together here. */
 export class RingOverlay implements Overlay, Channels {
@@ -50,10 +54,12 @@ export class RingOverlay implements Overlay, Channels {
   readonly #admission: Admission;
   readonly #dialer: Dialer;
   readonly #gossip: Gossip;
+  readonly #locator: Locator;
+  readonly #peers: Peers;
+  readonly #wake: WakeWatch;
   readonly #file: TableFile;
   readonly #bootstrap: ReadonlyMap<string, readonly string[]>;
   readonly #protocols: ReturnType<typeof protocolsOf>;
-  readonly #lines = new Map<string, PeerLine>();
   readonly #meetings = new Set<Promise<void>>();
   #housekeeping: NodeJS.Timeout | undefined;
   #self: Member;
@@ -72,7 +78,14 @@ export class RingOverlay implements Overlay, Channels {
     const revocations = new RevocationState(ring, remembered.revocations);
     if (options.revocations !== undefined) revocations.offer(options.revocations);
     this.#membership = new Membership({
-      table: new MemberTable(ring, revocations, now),
+      table: new MemberTable({
+        ring,
+        revocations,
+        now,
+        selfKey: peerKey,
+        inUse: (peer) => this.#gate.meets(peer),
+        ...(options.table === undefined ? {} : { bounds: options.table }),
+      }),
       revocations,
       selfId: peerId,
       listeners: this.#listeners,
@@ -85,6 +98,7 @@ export class RingOverlay implements Overlay, Channels {
     });
     this.#file = new TableFile(options.dir, () => this.#toRemember(), log);
     this.#protocols = protocolsOf(ring.name);
+    this.#peers = new Peers(gate, this.#protocols.request);
     this.#channels = new GossipChannels(host.services.channels, this.#protocols.prefix, offences);
     this.#bootstrap = bootstrapByPeer(options.bootstrap, peerId);
     this.#admission = new Admission({
@@ -107,11 +121,28 @@ export class RingOverlay implements Overlay, Channels {
     this.#gossip = new Gossip({
       membership: this.#membership,
       handlers: this.#handlers,
-      upPeers: () => [...this.#lines.keys()],
+      upPeers: () => this.#peers.ids(),
+      heardLarge: () => this.#locator.heardLarge(),
       ask: (peer, method, body, timeoutMs) => this.request(peer, method, body, { timeoutMs }),
       random,
       log,
     });
+    this.#locator = new Locator({
+      selfKey: peerKey,
+      membership: this.#membership,
+      dialer: this.#dialer,
+      handlers: this.#handlers,
+      isUp: (peer) => this.isUp(peer),
+      ask: async (peer, method, body, how) => {
+        await this.#dialer.reach(peer.peerId, peer.member.addresses);
+        return this.#line(peer.peerId).request(method, body, how);
+      },
+      now,
+      random,
+      log,
+    });
+    this.#wake = new WakeWatch(now, (ms) => this.#onWoke(ms));
+    this.#handlers.handle(probe, async () => new Uint8Array());
     for (const proof of remembered.members) this.#membership.learn(proof);
   }
 
@@ -144,8 +175,12 @@ export class RingOverlay implements Overlay, Channels {
     return this.#membership.table.closest(key, count);
   }
 
+  locate(key: Uint8Array, count: number): Promise<void> | undefined {
+    return this.#stopped ? undefined : this.#locator.locate(key, count);
+  }
+
   isUp(peerId: string): boolean {
-    return !this.#stopped && (peerId === this.#self.peerId || this.#lines.has(peerId));
+    return !this.#stopped && (peerId === this.#self.peerId || this.#peers.has(peerId));
   }
 
   async request(peerId: string, method: string, body: Uint8Array, options: RequestOptions): Promise<Uint8Array> {
@@ -154,7 +189,7 @@ export class RingOverlay implements Overlay, Channels {
     if (peerId === this.#self.peerId) {
       return beforeDeadline(options, method, (signal) => this.#handlers.answer(method, body, this.#self, signal));
     }
-    const line = this.#lines.get(peerId);
+    const line = this.#peers.line(peerId);
     if (line !== undefined) return line.request(method, body, options);
     return beforeDeadline(options, `${method} at ${peerId}`, async (signal) => {
       const reached = await this.#reach(peerId);
@@ -189,8 +224,9 @@ export class RingOverlay implements Overlay, Channels {
     this.#listeners.clear();
     this.#dialer.stop();
     this.#gossip.stop();
-    for (const line of this.#lines.values()) line.stop();
-    this.#lines.clear();
+    this.#wake.stop();
+    this.#peers.stop();
+    await this.#locator.stop();
     // At once: waiting for streams to close would wait for peers.
     for (const connection of this.#host.getConnections()) connection.abort(new Error('the overlay stops'));
     await this.#host.stop();
@@ -214,7 +250,10 @@ export class RingOverlay implements Overlay, Channels {
       this.#gate.guard((stream, connection) => {
         const from = this.#membership.table.get(connection.remotePeer.toString())?.member;
         if (from === undefined) stream.abort(new Error('no member'));
-        else serveRequests(stream, from, this.#handlers, this.#log);
+        else {
+          const used = (): void => this.#peers.used(from.peerId);
+          serveRequests(stream, from, this.#handlers, { log: this.#log, used });
+        }
       }, false),
       { maxInboundStreams: maxRequestStreams, maxOutboundStreams: maxRequestStreams },
     );
@@ -223,10 +262,46 @@ export class RingOverlay implements Overlay, Channels {
     for (const [peerId, addresses] of this.#bootstrap)
       this.#dialer.want(peerId, this.#addressesOf(peerId, addresses), true);
     this.#gossip.start();
-    this.#housekeeping = setInterval(() => {
-      this.#membership.sweep();
-      if (!this.#own.isCurrent(this.#host.getMultiaddrs().map(String))) this.#publishOwnRecord();
-    }, housekeepingMs);
+    this.#locator.start();
+    this.#wake.start();
+    this.#housekeeping = setInterval(() => this.#keepHouse(), housekeepingMs);
+  }
+
+  #keepHouse(): void {
+    this.#membership.sweep();
+    if (!this.#own.isCurrent(this.#host.getMultiaddrs().map(String))) this.#publishOwnRecord();
+    // Who is to be connected changes as the ring grows beyond a mesh, and beyond the table.
+    for (const peerId of this.#dialer.wanted()) if (!this.#keepsConnected(peerId)) this.#dialer.forget(peerId);
+    for (const entry of this.#membership.table.kept()) {
+      const { peerId } = entry;
+      if (!this.#dialer.wants(peerId) && this.#locator.keepsConnected(entry)) this.#want(peerId);
+    }
+    for (const peerId of this.#peers.idle())
+      if (!this.#keepsConnected(peerId)) this.#peers.cut(peerId, 'not used any more');
+  }
+
+  #keepsConnected(peerId: string): boolean {
+    const entry = this.#membership.table.get(peerId);
+    return this.#bootstrap.has(peerId) || (entry !== undefined && this.#locator.keepsConnected(entry));
+  }
+
+  #want(peerId: string): void {
+    this.#dialer.want(peerId, this.#addressesOf(peerId, this.#bootstrap.get(peerId) ?? []));
+  }
+
+  /** Asleep until now, or the clock was set: what looks like a connection may long be none, and addresses may have changed. */
+  #onWoke(ms: number): void {
+    this.#log.info({ ms, peers: this.#peers.ids().length }, 'the clock jumped: every connection is probed');
+    this.#keepHouse();
+    this.#dialer.hurry();
+    for (const peerId of this.#peers.ids()) {
+      this.request(peerId, probe, new Uint8Array(), { timeoutMs: probeMs }).then(
+        () => this.#gossip.syncWith(peerId),
+        () => this.#peers.cut(peerId, 'no answer after a jump of the clock'),
+      );
+    }
+    this.#locator.hurry();
+    this.#listeners.tell({ kind: 'woke', member: this.#self });
   }
 
   #publishOwnRecord(): void {
@@ -241,13 +316,13 @@ export class RingOverlay implements Overlay, Channels {
   }
 
   #onAdmitted(connection: Connection, peerId: string): void {
-    if (this.#stopped || this.#lines.has(peerId)) return;
+    if (this.#stopped || this.#peers.has(peerId)) return;
     const member = this.#membership.table.get(peerId)?.member;
     if (member === undefined) return;
-    this.#lines.set(peerId, new PeerLine(peerId, (signal) => this.#openStream(peerId, signal)));
+    this.#peers.add(peerId);
     this.#log.info({ peer: peerId, owner: member.owner, direction: connection.direction }, 'peer up');
     this.#listeners.tell({ kind: 'up', member });
-    // kad-dht hears of peers through identify, and nobody is identified before admission.
+    // The router of channels hears of peers through identify, and nobody is identified before admission.
     this.#host.services.identify
       .identify(connection)
       .catch((error: unknown) => this.#log.debug({ err: error, peer: peerId }, 'identify failed'));
@@ -261,10 +336,7 @@ export class RingOverlay implements Overlay, Channels {
 
   /** Says that a peer went down, once, when its last admitted connection is gone. */
   #noteDown(peerId: string): void {
-    const line = this.#lines.get(peerId);
-    if (line === undefined || this.#gate.connections(peerId).length > 0) return;
-    this.#lines.delete(peerId);
-    line.stop();
+    if (this.#gate.connections(peerId).length > 0 || !this.#peers.remove(peerId)) return;
     const member = this.#membership.table.get(peerId)?.member;
     this.#log.info({ peer: peerId }, 'peer down');
     this.#dialer.lost(peerId);
@@ -278,22 +350,18 @@ export class RingOverlay implements Overlay, Channels {
         this.#publishOwnRecord();
         return;
       }
-    } else {
-      this.#dialer.want(peerId, this.#addressesOf(peerId, this.#bootstrap.get(peerId) ?? []));
-    }
+    } else if (this.#locator.keepsConnected(entry)) this.#want(peerId);
     this.#file.touch();
     this.#gossip.spread(entry);
   }
 
   #onGone(member: Member): void {
     this.#dialer.forget(member.peerId);
-    const line = this.#lines.get(member.peerId);
-    for (const connection of this.#gate.connections(member.peerId)) this.#gate.refuse(connection, 'no longer a member');
-    if (line !== undefined) {
-      this.#lines.delete(member.peerId);
-      line.stop();
-      this.#listeners.tell({ kind: 'down', member });
-    }
+    // Cutting tells at once that it is down, but not whom it was: the table has forgotten it already.
+    const wasUp = this.#peers.has(member.peerId);
+    this.#peers.cut(member.peerId, 'no longer a member');
+    this.#peers.remove(member.peerId);
+    if (wasUp) this.#listeners.tell({ kind: 'down', member });
     this.#file.touch();
   }
 
@@ -311,18 +379,16 @@ export class RingOverlay implements Overlay, Channels {
   }
 
   async #reach(peerId: string): Promise<PeerLine> {
-    const entry = this.#membership.table.get(peerId);
+    const entry = await this.#locator.find(peerId);
     const reached = entry !== undefined && (await this.#dialer.reach(peerId, entry.member.addresses));
-    const line = this.#lines.get(peerId);
-    if (!reached || line === undefined) throw new OverlayFault('unreachable', `${peerId} is not up`);
-    return line;
+    if (!reached) throw new OverlayFault('unreachable', `${peerId} is not up`);
+    return this.#line(peerId);
   }
 
-  async #openStream(peerId: string, signal: AbortSignal): ReturnType<Connection['newStream']> {
-    // The newest connection: an older one may be dead without knowing it yet.
-    const connection = this.#gate.connections(peerId).at(-1);
-    if (connection === undefined) throw new OverlayFault('unreachable', `${peerId} is not up`);
-    return connection.newStream(this.#protocols.request, { signal, maxOutboundStreams: maxRequestStreams });
+  #line(peerId: string): PeerLine {
+    const line = this.#peers.line(peerId);
+    if (line === undefined) throw new OverlayFault('unreachable', `${peerId} is not up`);
+    return line;
   }
 
   #addressesOf(peerId: string, bootstrap: readonly string[]): readonly string[] {

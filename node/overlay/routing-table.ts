@@ -18,8 +18,9 @@ export interface RoutingLimits {
   readonly siblings: number;
 }
 
-// k = 20 and α are Kademlia's (§2.3); 16 siblings are twice the most replicas that a block has.
-export const defaultLimits: RoutingLimits = { perBucket: 20, perOwner: 2, perNetwork: 4, siblings: 16 };
+// k = 20 is Kademlia's (§2.3). Of 32 siblings at least 16 fill the whole subtree around us, and placement looks at 12: what a node holds it can
+// place without asking anyone.
+export const defaultLimits: RoutingLimits = { perBucket: 20, perOwner: 2, perNetwork: 4, siblings: 32 };
 
 type Kept<C> = { readonly contact: C; readonly position: Uint8Array; failed: boolean };
 
@@ -39,6 +40,10 @@ export class RoutingTable<C extends Contact> {
   constructor(self: Uint8Array, limits: RoutingLimits = defaultLimits) {
     this.#self = self;
     this.#limits = limits;
+  }
+
+  get siblings(): number {
+    return this.#limits.siblings;
   }
 
   get size(): number {
@@ -87,6 +92,24 @@ export class RoutingTable<C extends Contact> {
   /** The `count` nearest to `key` that are known here, nearest first. */
   closest(key: Uint8Array, count: number): C[] {
     return this.#index.nearest(key, count, () => true).map(({ contact }) => contact);
+  }
+
+  /**
+   * Bits that a position must share with us so that this table certainly knows everyone who shares as many: the neighbourhood ends at the
+   * farthest sibling. 0 while there is room for more siblings, for then everyone heard of is known.
+   */
+  get wholeBits(): number {
+    const siblings = this.#nearest(this.#limits.siblings);
+    const last = siblings.at(-1);
+    return last === undefined || siblings.length < this.#limits.siblings
+      ? 0
+      : commonBits(this.#self, last.position) + 1;
+  }
+
+  /** How many others share at least `bits` bits with us, of the siblings. */
+  siblingsSharing(bits: number): number {
+    return this.#nearest(this.#limits.siblings).filter(({ position }) => commonBits(this.#self, position) >= bits)
+      .length;
   }
 
   #nearest(count: number): Kept<C>[] {

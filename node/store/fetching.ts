@@ -25,6 +25,7 @@ export async function fetchFromHolders(
   background: Background,
   failed: (member: Member, cause: unknown) => void,
 ): Promise<Fetched> {
+  await neighbours.locate([key]);
   const { proper, spare } = neighbours.place(key);
   const up = (member: Member): boolean => neighbours.isUp(member);
   const order = [...proper.filter(up), ...spare.filter(up), ...proper.filter((member) => !up(member))];

@@ -28,6 +28,7 @@ export async function gather<T>(
   ask: (holder: Holder) => Promise<T>,
   signal: AbortSignal,
 ): Promise<Gathered<T>> {
+  await neighbours.locate([key]);
   const { proper, spare } = neighbours.place(key);
   const needed = neighbours.readQuorum();
   const up = (member: Member): boolean => neighbours.isUp(member);

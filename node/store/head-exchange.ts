@@ -54,6 +54,7 @@ export class HeadExchange {
       if (!(cause instanceof StoreFault) || this.#late.size >= maxLate) return;
       this.#late.set(name, cause.heads);
     };
+    await this.#neighbours.locate([head.key]);
     const { atQuorum, finished } = spread(
       this.#neighbours,
       head.key,

@@ -65,6 +65,7 @@ export class Identities {
     };
     const stale = (cause: unknown): boolean => cause instanceof StoreFault && cause.code === 'stale';
     // A better entry that shows up late is found by the next look-up, which asks a majority.
+    await this.#neighbours.locate([checked.key]);
     const { atQuorum, finished } = spread(this.#neighbours, checked.key, put, stale, this.#failed);
     this.#background.own(finished, this.#failed);
     try {

@@ -1,6 +1,6 @@
 import type { Member, Overlay } from '../overlay/overlay.ts';
 import type { Holder } from './holder.ts';
-import { type Placement, placeKey, readQuorum, writeQuorum } from './placement.ts';
+import { type Placement, placeKey, readQuorum, windowOf, writeQuorum } from './placement.ts';
 import type { RemoteHolder } from './remote-holder.ts';
 
 /** The ring as the store sees it: who holds what, who is there, and how to ask. */
@@ -28,6 +28,16 @@ export class Neighbours {
 
   members(): number {
     return this.#overlay.members().length;
+  }
+
+  /** To be awaited before anything is placed: in a large ring the members near to a key have to be found first. Undefined where all are known. */
+  locate(keys: Iterable<Uint8Array>): Promise<unknown> | undefined {
+    const looking: Promise<void>[] = [];
+    for (const key of keys) {
+      const found = this.#overlay.locate(key, windowOf(this.copies));
+      if (found !== undefined) looking.push(found);
+    }
+    return looking.length === 0 ? undefined : Promise.all(looking);
   }
 
   place(key: Uint8Array): Placement {

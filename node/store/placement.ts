@@ -11,6 +11,11 @@ export interface Placement {
 // Looked at per copy: far enough to find other owners and live stand-ins, near enough that every node agrees on who they are.
 const windowPerCopy = 4;
 
+/** How many of the nearest members decide who keeps what lies under a key. */
+export function windowOf(copies: number): number {
+  return copies * windowPerCopy;
+}
+
 /**
  * The holders of a key among the members nearest to it: closest first, each from another owner where the window allows (one person's machines
  * fall asleep, and are lost, together). Every node with the same member table comes to the same result.
@@ -20,7 +25,7 @@ export function placeKey(
   key: Uint8Array,
   copies: number,
 ): Placement {
-  const window = closest(key, copies * windowPerCopy);
+  const window = closest(key, windowOf(copies));
   const owners = new Set<string>();
   const proper: Member[] = [];
   for (const member of window) {

@@ -104,6 +104,7 @@ export class RepairPass {
 
   async #compare(kind: Kind, things: readonly Item[]): Promise<void> {
     this.count.compared += things.length;
+    await this.#tools.neighbours.locate(things.map(({ key }) => key));
     const byKeeper = new Map<Member, Item[]>();
     for (const thing of things)
       for (const keeper of this.#tools.keepers(thing.key)) {

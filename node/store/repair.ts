@@ -37,7 +37,8 @@ export class Repair {
   }
 
   onMembership({ kind, member }: MembershipChange): void {
-    if (kind === 'up') {
+    if (kind === 'woke') this.#soonAll();
+    else if (kind === 'up') {
       this.#downSince.delete(member.peerId);
       this.#soonFor(member);
     } else {

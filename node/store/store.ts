@@ -213,6 +213,7 @@ class RingStore implements Store {
       if (!equalBytes(sha256(bytes), key)) throw new StoreFault('invalid', 'the key of a block is its SHA-256');
     }
     const leased = blocks.map(({ key, bytes }) => ({ key, bytes, leases: [lease] }));
+    await this.#neighbours.locate(leased.map(({ key }) => key));
     const insertion = new Insertion(this.#neighbours, this.#lanes, leased);
     this.#background.own(insertion.finished, () => undefined);
     const result = await insertion.atQuorum;

@@ -60,7 +60,7 @@ export class VirtualNetwork {
     this.#lines = lines;
     this.#authority = CertificateAuthority.create(testDomain, [], time.now, random.bytes(32));
     this.revocations = new RevocationState(this.#authority.ring, this.#authority.revocations());
-    this.table = new MemberTable(this.#authority.ring, this.revocations, time.now);
+    this.table = new MemberTable({ ring: this.#authority.ring, revocations: this.revocations, now: time.now });
   }
 
   get ring() {

@@ -107,7 +107,8 @@ describe('a holder that', () => {
     const { alice, bob, got, take } = await three();
     const home = ring.node(2).overlay;
     // The one that is asked first.
-    const [first] = livingHolders(home, bob.certificate.signingKey).filter(({ peerId }) => peerId !== home.self.peerId);
+    const holders = await livingHolders(home, bob.certificate.signingKey);
+    const first = holders.find(({ peerId }) => peerId !== home.self.peerId);
     let pages = 0;
     ring.network.meddle = async ({ to, method, body }, next) =>
       to === first?.peerId && method === methods.list ? answer(pages++) : next(body);

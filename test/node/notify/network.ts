@@ -98,6 +98,7 @@ export class Network {
           .sort((a, b) => Buffer.compare(a.distance, b.distance))
           .slice(0, count)
           .map(({ member }) => member),
+      locate: () => undefined,
       isUp: (peerId) => peerId === seat.member.peerId || (seat.up && this.#seats.get(peerId)?.up === true),
       request: async (peerId, method, body) => this.#request(seat, peerId, method, body),
       handle: (method, handler) => {

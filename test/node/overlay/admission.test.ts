@@ -34,11 +34,9 @@ describe('admission', () => {
   }
 
   const echo = encodeFrame({ kind: 'request', id: 1, timeoutMs: 1_000, method: 'greet', body: new Uint8Array([7]) });
-  // FIND_NODE (type 4) for some key in kad-dht's protobuf, with its length before it. Identify answers without a question.
-  const findNode = Buffer.from('0808041204deadbeef', 'hex');
-  const questions: ['request' | 'kad' | 'identify', Uint8Array][] = [
+  // Identify answers without a question.
+  const questions: ['request' | 'identify', Uint8Array][] = [
     ['request', echo],
-    ['kad', findNode],
     ['identify', new Uint8Array()],
   ];
 
@@ -74,7 +72,7 @@ describe('admission', () => {
     const connection = await rogue.connect(victim().self);
     const [, answer] = await Promise.all([
       say(connection, protocols.admit, rogue.hello(ring.nodes[0]?.certificate.bytes ?? new Uint8Array())),
-      poke(connection, protocols.kad, findNode, 1_000),
+      poke(connection, protocols.request, echo, 1_000),
     ]);
     expect(answer).toHaveLength(0);
   });
@@ -164,7 +162,7 @@ describe('admission', () => {
     await node?.overlay.stop();
     const { promise: asked, resolve } = Promise.withResolvers<Uint8Array>();
     rogue.host.addEventListener('connection:open', ({ detail }) =>
-      resolve(poke(detail, protocols.kad, findNode, 1_000)),
+      resolve(poke(detail, protocols.request, echo, 1_000)),
     );
     const dialled = await startOverlay({
       ...ring.options(seed, certificate, `${dir}-again`),

@@ -193,6 +193,11 @@ export class FakeOverlay implements Overlay {
     return nearest(placed, key, count);
   }
 
+  /** Everyone is known and connected who can be. */
+  locate(): undefined {
+    return undefined;
+  }
+
   isUp(peerId: string): boolean {
     return this.alive && this.#network.linked(this.self.peerId, peerId);
   }

@@ -17,7 +17,7 @@ function world() {
   const now = (): number => time;
   const ca = CertificateAuthority.create(testDomain, [], now);
   const revocations = new RevocationState(ca.ring, ca.revocations());
-  const table = new MemberTable(ca.ring, revocations, now);
+  const table = new MemberTable({ ring: ca.ring, revocations, now });
   const node = (days = 10) => {
     const key = signingKeyFromSeed(randomBytes(32));
     const certificate = ca.issueNode({ peerKey: key.public, owner: address('alice@example.org'), days });

@@ -14,7 +14,6 @@ import { silentLog, testDomain } from './fake-overlay.ts';
 export const protocols = {
   admit: '/epost/example.org/admit/1',
   request: '/epost/example.org/request/1',
-  kad: '/epost/example.org/kad/1',
   channel: '/epost/example.org/channel/1',
   identify: '/epost/example.org/id/1.0.0',
   ping: '/epost/example.org/ping/1.0.0',

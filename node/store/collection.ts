@@ -107,6 +107,7 @@ export class Collection {
   async #look(keys: readonly Uint8Array[]): Promise<void> {
     this.report.looked += keys.length;
     const { disk, neighbours, trust } = this.#tools;
+    await neighbours.locate(keys);
     const unleased = keys.filter((key) => disk.blocks.leases.of(key).length === 0);
     const fresh = unleased.filter((key) => disk.blocks.leases.orphanSince(key) === undefined);
     if (fresh.length > 0) await disk.blocks.noteOrphans(fresh, trust().now, ownerPays(neighbours.self));

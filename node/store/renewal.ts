@@ -49,6 +49,7 @@ export class Renewal {
 
   async #batch(keys: readonly Uint8Array[], lease: Lease): Promise<Renewed> {
     const { neighbours } = this.#tools;
+    await neighbours.locate(keys);
     const copies = new Map(keys.map((key) => [key, 0]));
     const lacking = new Map<Uint8Array, Member[]>();
     const byHolder = new Map<Member, Uint8Array[]>();

@@ -31,9 +31,12 @@ const maxKeyLength = 512;
 export class Limits implements LimitState {
   readonly #fullAt = new Map<string, number>();
   readonly #maxBuckets: number;
+  readonly #onChange: (key: string) => void;
 
-  constructor(maxBuckets = defaultMaxBuckets) {
+  /** `onChange` hears of each bucket that something was taken from. */
+  constructor(maxBuckets = defaultMaxBuckets, onChange: (key: string) => void = () => undefined) {
     this.#maxBuckets = maxBuckets;
+    this.#onChange = onChange;
   }
 
   get size(): number {
@@ -51,8 +54,21 @@ export class Limits implements LimitState {
     const next = fullAt + Math.max(0, cost) * perToken;
     // Half a millisecond of one token: divisions such as 3600000/7 must not refuse the last one.
     if (next - now > capacityMs + 0.5) return { kind: 'over', retryAfterMs: Math.ceil(next - now - capacityMs) };
-    if (next > now) this.#keep(bucket, next);
+    if (next > now) {
+      this.#keep(bucket, next);
+      this.#onChange(bucket);
+    }
     return { kind: 'within' };
+  }
+
+  /** When a bucket is full again; undefined for one that is. */
+  fullAt(key: string): number | undefined {
+    return this.#fullAt.get(key.slice(0, maxKeyLength));
+  }
+
+  /** The buckets that something was taken from, least recently used first. */
+  keys(): readonly string[] {
+    return [...this.#fullAt.keys()];
   }
 
   /** All buckets that are not full, to be kept over a restart. */

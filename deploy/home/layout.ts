@@ -33,6 +33,7 @@ export interface Layout {
     readonly queue: string;
     readonly ledger: string;
     readonly tlsReports: string;
+    readonly limits: string;
   };
   readonly tls: { readonly certificate: string; readonly key: string };
   readonly trace: string;
@@ -67,6 +68,7 @@ export function layoutOf(folder: string): Layout {
       queue: at('gateway', 'queue'),
       ledger: at('gateway', 'ledger'),
       tlsReports: at('gateway', 'tls-reports'),
+      limits: at('gateway', 'limits'),
     },
     tls: { certificate: at('tls', 'cert.pem'), key: at('tls', 'key.pem') },
     trace: at('trace'),

@@ -10,6 +10,7 @@ import { checkIdentityCertificate } from '../../node/identity/certificate.ts';
 import { readKeyFile } from '../../node/identity/key-file.ts';
 import { importIdentityKeys } from '../../node/identity/keys.ts';
 import { openSeenIds } from '../../node/notify/seen.ts';
+import type { LimitState, Limits } from '../../policy/limits.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { gatewaySection } from '../config/gateway-section.ts';
 import { InputFault } from '../config/problem.ts';
@@ -28,6 +29,7 @@ import { type Part, type PartOptions, runPart } from './part.ts';
 import { loadPolicyFile } from './policy-file.ts';
 import { PolicyHistory } from './policy-history.ts';
 import { publishRecord } from './publish-record.ts';
+import { SharedLimits } from './shared-limits.ts';
 import { type Login, smarthostLogin } from './smarthost-login.ts';
 import { TlsFiles } from './tls-files.ts';
 
@@ -36,6 +38,8 @@ const lastWordsMs = 200;
 const doorRetryMs = 100;
 // One DNS query of two tries: with 2 s each a dead resolver costs a message 4 s, not a minute.
 const dnsQueryMs = 2_000;
+// The queue has just spoken to the same Redis.
+const sharedLimitsMs = 2_000;
 const republishMs = 86_400_000;
 const publishRetryMs = 10_000;
 
@@ -80,10 +84,14 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   closing.add(() => dkim.stop());
   const queue = await openQueue(layout, section.queue, { role: 'owner', ring: ring.name, log });
   closing.add(() => queue.close());
-  const limits = new KeptLimits(path.join(layout.gateway.folder, 'limits.json'), Date.now, (fault) =>
-    log.error({ fault }, 'the limits of senders cannot be written down; a restart would forget them'),
-  );
-  closing.add(() => limits.stop());
+  const kept = new KeptLimits({
+    folder: layout.gateway.limits,
+    now: Date.now,
+    onFault: (fault) =>
+      log.error({ fault }, 'the limits of senders cannot be written down; a restart would forget them'),
+  });
+  closing.add(() => kept.stop());
+  const limits = await limitsOf(section, ring.name, kept.limits, part);
 
   const door = connectDoor({ path: doorPath(layout), log });
   closing.add(() => door.close());
@@ -150,7 +158,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     door,
     queue,
     policy: () => policy,
-    limits: limits.limits,
+    limits,
     resolver: createResolver({
       ...(section.dns.servers.length === 0 ? {} : { servers: section.dns.servers }),
       timeoutMs: dnsQueryMs,
@@ -236,6 +244,20 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   }
   log.info({ port: gateway.ports.mx, policy: policy.hash }, 'the gateway is ready');
   return { mx: `${section.mx.host}:${gateway.ports.mx}`, ...(http === undefined ? {} : { http: http.address }) };
+}
+
+/** Gateways that share a queue share the limits, too. */
+async function limitsOf(
+  { queue }: GatewaySection,
+  ring: string,
+  own: Limits,
+  { log, closing }: Part,
+): Promise<LimitState> {
+  if (queue.kind === 'embedded') return own;
+  const shared = new SharedLimits({ url: queue.url, name: `epost-${ring}`, own, now: Date.now, log });
+  closing.add(() => shared.stop());
+  await shared.ready(sharedLimitsMs);
+  return shared;
 }
 
 async function whenConnected(door: Door, signal: AbortSignal): Promise<void> {

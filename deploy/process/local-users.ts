@@ -21,6 +21,7 @@ import { hashPassword, passwordMatches } from '../home/password.ts';
 import { type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
 import type { TraceEvent } from '../trace/store.ts';
 import { Closing } from './closing.ts';
+import { KeptLimits } from './kept-limits.ts';
 import { publishRecord } from './publish-record.ts';
 import { RecipientPolicy } from './recipient-policy.ts';
 
@@ -68,6 +69,8 @@ interface Resident {
 
 const firstRetryMs = 500;
 const longestRetryMs = 30_000;
+// One user's rules limit by sender or by ring; more of them than this he does not hear from in an hour.
+const maxRecipientBuckets = 2_000;
 // A directory entry is published again this often, so that a ring that lost it has it back within a day.
 const republishMs = 86_400_000;
 
@@ -253,15 +256,21 @@ export class LocalUsers implements Accounts {
     closing.add(() => book.close());
     const deliver = intoInbox(mailbox, now);
     closing.add(await followReturns({ notify: post.notify, book, deliver, reportingMta: hostname, trace, now, log }));
-    const people = await RecipientBook.open(
-      path.join(layout.node.folder, 'people', encodeURIComponent(user.address), 'book'),
-      now,
-    );
+    const folder = path.join(layout.node.folder, 'people', encodeURIComponent(user.address));
+    const people = await RecipientBook.open(path.join(folder, 'book'), now);
     closing.add(() => people.close());
+    const kept = new KeptLimits({
+      folder: path.join(folder, 'limits'),
+      now,
+      maxBuckets: maxRecipientBuckets,
+      onFault: (fault) =>
+        log.error({ user: user.address, fault }, 'the limits of a user’s policy cannot be written down'),
+    });
+    closing.add(() => kept.stop());
     const control = recipientControl({
       recipient: user.address,
       policy: () => policy.current,
-      limits: policy.limits,
+      limits: kept.limits,
       book: people,
       ring: post.overlay.ring,
       standing: ({ kind, address, ring }) =>

@@ -1,16 +1,10 @@
 import { existsSync } from 'node:fs';
-import { Limits } from '../../policy/limits.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { InputFault } from '../config/problem.ts';
 import { loadPolicyFile } from './policy-file.ts';
 
-// One user's rules limit by sender or by ring; more of them than this he does not hear from in an hour.
-const maxBuckets = 2_000;
-
 /** The policy of one user for what comes to him, as it lies in his folder; a bad file never replaces a good one. */
 export class RecipientPolicy {
-  /** Forgotten at a restart: a full bucket errs to the sender's favour. */
-  readonly limits = new Limits(maxBuckets);
   readonly #file: string;
   readonly #log: { error(fields: object, message: string): void };
   #policy: Policy | undefined;

@@ -39,6 +39,7 @@ export class BlockDisk {
   readonly #blocks: Bytes;
   readonly #damaged: Bytes;
   readonly #trash: Bytes;
+  #changed: (key: Uint8Array) => void = () => undefined;
 
   constructor(root: RootDatabase<Buffer, string>) {
     const db = (name: string): Bytes =>
@@ -50,22 +51,42 @@ export class BlockDisk {
     this.leases = new LeaseDisk(root);
   }
 
+  /** Whether it is here and not in the trash; not whether it is whole. */
+  isWanted(key: Uint8Array): boolean {
+    return this.#blocks.doesExist(key) && !this.#trash.doesExist(key);
+  }
+
+  /** Tells of every key that became wanted here, or no longer is. */
+  onChange(listener: (key: Uint8Array) => void): void {
+    this.#changed = listener;
+  }
+
+  /** Does something to a block within a transaction, and tells when it is then wanted or no longer is. */
+  #touch<T>(key: Uint8Array, work: () => T): T {
+    const before = this.isWanted(key);
+    const done = work();
+    if (this.isWanted(key) !== before) this.#changed(key);
+    return done;
+  }
+
   /** Keeps blocks whose keys have been checked, all or none of them. One that is already here whole is not written again. */
   put(blocks: readonly LeasedBlock[], terms: Terms): Promise<Put> {
     return this.#root.transaction(() => {
       const over = this.#overQuota(blocks, terms);
       if (over !== undefined) return { kind: 'over-quota', payer: over };
-      for (const { key, bytes, leases } of blocks) {
-        const here = this.#blocks.get(key);
-        if (here === undefined || !equalBytes(here, bytes)) this.#blocks.putSync(key, Buffer.from(bytes));
-        if (this.#damaged.doesExist(key)) this.#damaged.removeSync(key);
-        if (leases.length === 0) this.leases.orphan(key, bytes.length, terms.now, terms.payer);
-        const longer = leases.filter((lease) => this.leases.extend(key, bytes.length, lease)).length > 0;
-        // A holder that has not noticed yet that the leases have ended may push a copy: that changes nothing.
-        if (longer || leases.length === 0 || this.isMisplaced(key)) this.#trash.removeSync(key);
-      }
+      for (const block of blocks) this.#touch(block.key, () => this.#putOne(block, terms));
       return { kind: 'kept' };
     });
+  }
+
+  #putOne({ key, bytes, leases }: LeasedBlock, terms: Terms): void {
+    const here = this.#blocks.get(key);
+    if (here === undefined || !equalBytes(here, bytes)) this.#blocks.putSync(key, Buffer.from(bytes));
+    if (this.#damaged.doesExist(key)) this.#damaged.removeSync(key);
+    if (leases.length === 0) this.leases.orphan(key, bytes.length, terms.now, terms.payer);
+    const longer = leases.filter((lease) => this.leases.extend(key, bytes.length, lease)).length > 0;
+    // A holder that has not noticed yet that the leases have ended may push a copy: that changes nothing.
+    if (longer || leases.length === 0 || this.isMisplaced(key)) this.#trash.removeSync(key);
   }
 
   #overQuota(blocks: readonly LeasedBlock[], { payer, allowance }: Terms): Payer | undefined {
@@ -94,7 +115,7 @@ export class BlockDisk {
         if (wanted.length === 0) return true;
         const size = this.leases.size(key) ?? this.#blocks.get(key)?.length ?? 0;
         const longer = wanted.filter((lease) => this.leases.extend(key, size, lease)).length > 0;
-        if (longer && this.#trash.doesExist(key)) this.#trash.removeSync(key);
+        if (longer && this.#trash.doesExist(key)) this.#touch(key, () => this.#trash.removeSync(key));
         return true;
       }),
     );
@@ -110,7 +131,12 @@ export class BlockDisk {
     const bytes = this.#blocks.get(key);
     if (bytes === undefined) return { kind: this.#damaged.doesExist(key) ? 'damaged' : 'none' };
     if (equalBytes(sha256(bytes), key)) return { kind: 'block', bytes };
-    await Promise.all([this.#damaged.put(key, bytes), this.#blocks.remove(key)]);
+    await this.#root.transaction(() =>
+      this.#touch(key, () => {
+        this.#damaged.putSync(key, bytes);
+        this.#blocks.removeSync(key);
+      }),
+    );
     return { kind: 'damaged' };
   }
 
@@ -141,7 +167,7 @@ export class BlockDisk {
     value[8] = why.misplaced ? 1 : 0;
     return this.#root.transaction(() => {
       const going = keys.filter((key) => this.has(key) && !this.#trash.doesExist(key) && stillUnwanted(key));
-      for (const key of going) this.#trash.putSync(key, value);
+      for (const key of going) this.#touch(key, () => this.#trash.putSync(key, value));
       return going.length;
     });
   }
@@ -151,7 +177,7 @@ export class BlockDisk {
     if (!this.#trash.doesExist(key)) return;
     await this.#root.transaction(() => {
       const size = this.leases.size(key) ?? this.#blocks.get(key)?.length ?? 0;
-      this.#trash.removeSync(key);
+      this.#touch(key, () => this.#trash.removeSync(key));
       this.leases.drop(key);
       this.leases.orphan(key, size, now, payer);
     });

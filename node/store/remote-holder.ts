@@ -136,6 +136,12 @@ export class RemoteHolder implements Holder {
     return checked;
   }
 
+  /** The sums of what that node and this one should both have, as it sees them; undefined when they make this very root. */
+  async summary(root: Uint8Array): Promise<Uint8Array | undefined> {
+    const { stamps } = await this.#ask(methods.summary, { root }, shapes.summarised, writeTimeoutMs);
+    return stamps ?? undefined;
+  }
+
   /** Asks the node to push what it has and this node should hold. Resolves when it has; throws when it could not, or needs longer: ask again. */
   async sync(): Promise<void> {
     const { complete } = await this.#ask(methods.sync, {}, shapes.synced, syncTimeoutMs);

@@ -7,6 +7,7 @@ import type { Disk } from './disk.ts';
 import { type ClaimedBlock, type Item, stampOf } from './holder.ts';
 import { frames } from './insertion.ts';
 import type { Neighbours } from './neighbours.ts';
+import { differingBuckets, type Summaries } from './summaries.ts';
 import type { Kind } from './wire.ts';
 
 /** Keys looked at before others get a turn; of heads and entries fewer, for they are read and hashed. */
@@ -24,6 +25,7 @@ export interface PassTools {
   readonly signal: AbortSignal;
   /** Who should have the key now: the k nearest that are not lost. */
   readonly keepers: (key: Uint8Array) => readonly Member[];
+  readonly summaries: Summaries;
   /** Fetches a good copy for one that was found damaged here. */
   readonly heal: (key: Uint8Array) => Promise<boolean>;
   readonly failed: (member: Member, cause: unknown) => void;
@@ -48,6 +50,8 @@ export class RepairPass {
   readonly count: PassCount = { compared: 0, pushed: 0, damaged: 0, healed: 0, unreached: 0 };
   /** Keepers that failed once in this pass are left alone for the rest of it. */
   readonly #givenUp = new Set<string>();
+  /** For each keeper asked in this pass, in which buckets its sums differ. */
+  readonly #differing = new Map<string, Promise<ReadonlySet<number> | 'unknown'>>();
 
   constructor(tools: PassTools, options: { only?: Member | undefined; verify: boolean }) {
     this.#tools = tools;
@@ -66,7 +70,8 @@ export class RepairPass {
       disk.heads.hashes(key).map((hash) => ({ key, stamp: stampOf(hash) })),
     );
     for (const key of disk.blocks.damaged(pageKeys)) await this.#healOne(key);
-    await this.#walk('block', disk.blocks, (key) => [{ key }]);
+    // What rests in the trash is pushed to nobody.
+    await this.#walk('block', disk.blocks, (key) => (disk.blocks.isWanted(key) ? [{ key }] : []));
     return this.count;
   }
 
@@ -110,9 +115,34 @@ export class RepairPass {
       for (const keeper of this.#tools.keepers(thing.key)) {
         const asked = this.#only === undefined || keeper.peerId === this.#only.peerId;
         if (!asked || this.#tools.neighbours.isSelf(keeper)) continue;
+        if (kind === 'block' && (await this.#isSame(keeper, thing.key))) continue;
         byKeeper.set(keeper, [...(byKeeper.get(keeper) ?? []), thing]);
       }
     await Promise.all([...byKeeper].map(([keeper, its]) => this.#serve(kind, keeper, its)));
+  }
+
+  /** Whether the keeper surely has the block, because the sums over all such blocks here and there are the same. */
+  async #isSame(keeper: Member, key: Uint8Array): Promise<boolean> {
+    // A stand-in's copy is in nobody's sums.
+    if (!this.#tools.keepers(key).some((member) => this.#tools.neighbours.isSelf(member))) return false;
+    const differing = this.#differing.get(keeper.peerId) ?? this.#askSummary(keeper);
+    this.#differing.set(keeper.peerId, differing);
+    const buckets = await differing;
+    return buckets !== 'unknown' && !buckets.has(key[0] ?? 0);
+  }
+
+  async #askSummary(keeper: Member): Promise<ReadonlySet<number> | 'unknown'> {
+    if (!this.#tools.neighbours.isUp(keeper)) return 'unknown';
+    try {
+      const mine = await this.#tools.summaries.of(keeper.peerId);
+      const root = mine.root();
+      const theirs = await this.#tools.neighbours.remote(keeper).summary(root);
+      return theirs === undefined ? new Set() : differingBuckets(mine, theirs);
+    } catch (cause) {
+      // Then each key is asked about.
+      this.#tools.failed(keeper, cause);
+      return 'unknown';
+    }
   }
 
   /** Asks one keeper what it lacks of these and pushes that. */

@@ -1,6 +1,7 @@
 import type { Clock, Member, MembershipChange } from '../overlay/overlay.ts';
 import { type Background, pause } from './background.ts';
 import { type PassCount, type PassTools, RepairPass } from './repair-pass.ts';
+import { Summaries, type Summary } from './summaries.ts';
 import { handOverWaitMs } from './wire.ts';
 
 // Down for longer than this counts as lost: the next nearest node takes its share. A reboot takes less, and moving copies costs traffic.
@@ -17,6 +18,7 @@ const verifyEvery = 12;
 /** Decides when copies are compared with their holders, and does it: one walk at a time, paced. */
 export class Repair {
   readonly #tools: PassTools;
+  readonly #summaries: Summaries;
   readonly #background: Background;
   readonly #now: Clock;
   readonly #downSince = new Map<string, number>();
@@ -26,10 +28,36 @@ export class Repair {
   readonly #handingOver = new Map<string, Promise<PassCount>>();
   #rounds = 0;
 
-  constructor(tools: Omit<PassTools, 'keepers'>, background: Background, now: Clock) {
-    this.#tools = { ...tools, keepers: (key) => this.#keepers(key) };
+  constructor(tools: Omit<PassTools, 'keepers' | 'summaries'>, background: Background, now: Clock) {
+    const { disk, neighbours, signal } = tools;
+    const keepers = (key: Uint8Array): Member[] => this.#keepers(key);
+    this.#summaries = new Summaries({
+      selfId: neighbours.self.peerId,
+      keepers,
+      ring: () => this.#ring(),
+      page: (after, limit) => disk.blocks.page(after, limit),
+      isWanted: (key) => disk.blocks.isWanted(key),
+      signal,
+    });
+    disk.blocks.onChange((key) => this.#summaries.changed(key));
+    this.#tools = { ...tools, keepers, summaries: this.#summaries };
     this.#background = background;
     this.#now = now;
+  }
+
+  /** What this node and that one should both have, and this one has. */
+  summaryFor(member: Member): Promise<Summary> {
+    return this.#summaries.of(member.peerId);
+  }
+
+  /** All that decides who keeps what. */
+  #ring(): string {
+    const { neighbours } = this.#tools;
+    return neighbours
+      .others()
+      .map((member) => `${member.peerId}${this.#isLost(member) ? ' lost' : ''}`)
+      .sort()
+      .join('\n');
   }
 
   start(): void {
@@ -73,6 +101,7 @@ export class Repair {
   }
 
   #walk(only: Member | undefined, verify: boolean): Promise<PassCount> {
+    if (verify) this.#summaries.forget();
     const run = (): Promise<PassCount> => new RepairPass(this.#tools, { only, verify }).run();
     const walk = this.#walks.then(run, run);
     this.#walks = walk;

@@ -1,9 +1,11 @@
 import type { z } from 'zod';
+import { equalBytes } from '../identity/canonical.ts';
 import type { Member, Overlay } from '../overlay/overlay.ts';
 import { sha256 } from './block-cipher.ts';
 import { StoreFault } from './fault.ts';
 import { headFrom, type LocalHolder } from './holder.ts';
 import { body, plain } from './remote-holder.ts';
+import type { Summary } from './summaries.ts';
 import { fittingLeases, methods, packBits, packBody, shapes, unpackBody, unpackItems } from './wire.ts';
 
 /** Two heads prove a fork; with more the answer might not fit into a frame. */
@@ -18,6 +20,7 @@ export function serveHolder(
     during: <T>(work: () => Promise<T>) => Promise<T>;
     wrote: () => void;
     sync: (from: Member) => Promise<boolean>;
+    summary: (from: Member) => Promise<Summary>;
   },
 ): void {
   const answer = <T>(
@@ -79,6 +82,10 @@ export function serveHolder(
   answer(methods.entry, shapes.entry, async ({ key }) => {
     const found = await holder.entry(key);
     return { entry: found === undefined ? null : body(found.entry) };
+  });
+  answer(methods.summary, shapes.summary, async ({ root }, from) => {
+    const here = await on.summary(from);
+    return { stamps: equalBytes(here.root(), root) ? null : here.stamps() };
   });
   answer(methods.sync, shapes.sync, async (_, from) => ({ complete: await on.sync(from) }));
 }

@@ -188,6 +188,7 @@ class RingStore implements Store {
       during: (work) => background.during(work),
       wrote: () => this.#settling.wrote(),
       sync: (from) => this.#repair.handOver(from),
+      summary: (from) => this.#repair.summaryFor(from),
     });
     this.#forgetMembership = overlay.onMembership((change) => {
       this.#repair.onMembership(change);

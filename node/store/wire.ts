@@ -19,6 +19,10 @@ export const maxRenewKeys = 1_000;
 export const maxExchangeItems = 128;
 /** Bytes of leases in one exchange, each way; the rest is for the next one. An address has up to 320. */
 export const maxExchangeBytes = 96_000;
+/** A summary has a sum for each first byte of a key; the whole in one hash, or the beginning of each sum (2 KB). */
+export const summaryBuckets = 256;
+export const summaryRootBytes = 16;
+export const summaryStampBytes = 8;
 /** An item of `lacks` is a key and, for what changes under its key, the first bytes of the hash of what lies here. */
 export const stampBytes = 8;
 /** How long one `sync` is kept waiting: below what the overlay gives any handler. Handing over many copies takes several. */
@@ -51,6 +55,9 @@ export const shapes = {
   exchanged: z.strictObject({
     items: z.array(z.strictObject({ held: z.boolean(), leases: leasesShape })).max(maxExchangeItems),
   }),
+  summary: z.strictObject({ root: bytesShape(summaryRootBytes) }),
+  /** Null: the same here. */
+  summarised: z.strictObject({ stamps: bytesShape(summaryBuckets * summaryStampBytes).nullable() }),
   putRound: roundShape,
   roundPut: z.strictObject({}),
   round: z.strictObject({ key: keyShape }),
@@ -75,6 +82,7 @@ export const methods = {
   insert: 'store/insert',
   renew: 'store/renew',
   exchange: 'store/exchange',
+  summary: 'store/summary',
   putRound: 'store/round-put',
   round: 'store/round',
   fetch: 'store/fetch',

@@ -21,7 +21,7 @@ class Shelf {
       ring: () => this.members.join(),
       page: (after, limit) =>
         [...this.keys.values()]
-          .sort(Buffer.compare)
+          .sort((left, right) => Buffer.compare(left, right))
           .filter((key) => after === undefined || Buffer.compare(key, after) > 0)
           .slice(0, Math.min(limit, 5)),
       isWanted: (key) => this.keys.has(Buffer.from(key).toString('hex')),

@@ -2,7 +2,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job as BullJob, DelayedError } from 'bullmq';
 import type { Redis } from 'ioredis';
-import { type BullData, type Extra, encodeCourse, fields, jobFrom, readExtra, setAside } from './bullmq-job.ts';
+import {
+  type BullData,
+  bodyBytes,
+  type Extra,
+  encodeCourse,
+  fields,
+  jobFrom,
+  readExtra,
+  setAside,
+} from './bullmq-job.ts';
 import { type Course, type Ending, type SetbackDelays, settle } from './course.ts';
 import type { Gate, LaneGate, Place } from './lane-gate.ts';
 import type { QueueLog } from './queue.ts';
@@ -31,6 +40,8 @@ export interface Running {
 /** BullMQ keeps times in 41 bits (until 2039); a held job that wakes up is put to sleep again. */
 const sleepOfHeldMs = 365 * 24 * 3_600_000;
 const pauseAfterFaultMs = 1_000;
+/** A quarter of an hour: then another gateway has long taken the job over. */
+const triesToWriteDown = 900;
 
 const interrupted: Ending = { kind: 'interrupted' };
 
@@ -69,12 +80,12 @@ export class BullAttempts {
     if (extra.verdict !== undefined) return this.#decided(job, extra.verdict, extra.course);
     if (extra.hold !== undefined) return this.#putToSleep(job);
     if (extra.dueAt > now()) return { kind: 'put-off', at: extra.dueAt };
-    const place = gate.enter(job.data.lane);
-    if (place === undefined) return { kind: 'put-off', at: now() + gate.park(job.data.lane, job.id ?? '') };
+    const place = gate.enter(job.data.lane, bodyBytes(job.data), now());
+    if (place === undefined) return { kind: 'put-off', at: now() + gate.park(job.data.lane, job.id ?? '', now()) };
     try {
       return await this.#attempt(job, key, extra, place);
     } finally {
-      await callBack(gate.leave(place));
+      await callBack(gate.leave(place, now()));
     }
   }
 
@@ -96,17 +107,38 @@ export class BullAttempts {
     await write.hdel(key, fields.started).exec();
   }
 
+  /** What an attempt came to is written down when Redis is back: else the job counts as crashed, and is done once more. */
+  async #whenRedisIsBack<T>(jobId: string, action: () => Promise<T>, gate: Gate): Promise<T> {
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await action();
+      } catch (error) {
+        if (gate.stopped || tries >= triesToWriteDown) throw error;
+        const message = 'the end of an attempt could not be written down; trying again';
+        this.#parts.log.error({ job: jobId, error: text(error) }, message);
+        await sleep(pauseAfterFaultMs);
+      }
+    }
+  }
+
   async #attempt(job: BullJob<BullData>, key: string, extra: Extra, place: Place): Promise<Outcome> {
     const { redis, now, delays, log } = this.#parts;
     const startedAt = now();
     await redis.hset(key, fields.started, startedAt);
     const ending = place.gate.stopped ? interrupted : await this.#run(job, extra, place.gate);
     const { course, state, dueAt } = settle(extra.course, ending, startedAt, now(), delays);
-    const steered = await readExtra(redis, key, job.data);
-    const verdict = steered.verdict ?? (state === 'due' ? undefined : state);
     // Progress goes with the body.
     const { progress: _, ...finished } = course;
-    await this.#save(key, verdict === 'done' ? finished : course, dueAt, verdict);
+    const { steered, verdict } = await this.#whenRedisIsBack(
+      job.id!,
+      async () => {
+        const now = await readExtra(redis, key, job.data);
+        const decided = now.verdict ?? (state === 'due' ? undefined : state);
+        await this.#save(key, decided === 'done' ? finished : course, dueAt, decided);
+        return { steered: now, verdict: decided };
+      },
+      place.gate,
+    );
     if (verdict === 'failed') log.error({ job: job.id, why: course.attempts.at(-1)?.why }, 'a job was set aside');
     if (verdict !== undefined) return this.#decided(job, verdict, course);
     return steered.hold === undefined ? { kind: 'put-off', at: dueAt } : this.#putToSleep(job);

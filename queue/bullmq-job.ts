@@ -1,6 +1,6 @@
 /**
- * How a job lies in Redis: BullMQ's own job hash, whose `data` never changes until the job is done, with four fields of ours beside it. They go when
- * BullMQ removes the job. `hold` and `verdict` are written by whoever steers, the others by whoever holds the job's lock.
+ * How a job lies in Redis: BullMQ's own job hash, whose `data` never changes until the job is done, with some fields of ours beside it. They go when
+ * BullMQ removes the job. `hold`, `failing` and `verdict` are written by whoever steers, the others by whoever holds the job's lock.
  */
 import { type Job as BullJob, UnrecoverableError } from 'bullmq';
 import type { Redis } from 'ioredis';
@@ -18,10 +18,15 @@ export interface BullData {
   readonly hold?: string;
 }
 
+export function bodyBytes({ body }: BullData): number {
+  return Math.floor((body.length * 3) / 4);
+}
+
 export interface Extra {
   readonly course: Course;
   readonly dueAt: number;
   readonly hold?: string;
+  readonly failing?: string;
   /** Decided; BullMQ's own state follows when a worker next meets the job. */
   readonly verdict?: 'done' | 'failed';
   /** An attempt began and has not ended: it is being made, or its process died. */
@@ -34,6 +39,7 @@ export const fields = {
   hold: 'epost-hold',
   verdict: 'epost-verdict',
   started: 'epost-started',
+  failing: 'epost-failing',
 } as const;
 
 /** BullMQ refuses ':' and plain numbers as ids. */
@@ -63,23 +69,35 @@ function decodeCourse(text: string | null | undefined): Course {
   return { ...rest, ...(progress === undefined ? {} : { progress: Buffer.from(progress, 'base64') }) };
 }
 
+const wanted = [fields.course, fields.due, fields.hold, fields.verdict, fields.started, fields.failing];
+
 export async function readExtra(redis: Redis, key: string, data: BullData): Promise<Extra> {
-  const { course, due, hold, verdict, started } = fields;
-  const [courseText, dueAt, holdReason, verdictText, startedAt] = await redis.hmget(
-    key,
-    course,
-    due,
-    hold,
-    verdict,
-    started,
-  );
+  return extraFrom(await redis.hmget(key, ...wanted), data);
+}
+
+/** Of many jobs in one round trip. */
+export async function readExtras(redis: Redis, jobs: readonly { key: string; data: BullData }[]): Promise<Extra[]> {
+  if (jobs.length === 0) return [];
+  const asked = redis.pipeline();
+  for (const { key } of jobs) asked.hmget(key, ...wanted);
+  const answers = (await asked.exec()) ?? [];
+  return jobs.map(({ data }, i) => {
+    const [error, values] = answers[i] ?? [new Error('Redis gave no answer')];
+    if (error !== null) throw error;
+    return extraFrom(values as (string | null)[], data);
+  });
+}
+
+function extraFrom(values: readonly (string | null)[], data: BullData): Extra {
+  const [course, dueAt, hold, verdict, startedAt, failing] = values;
   // An empty `hold` says "released", which an absent one would not say of a job that was added held.
-  const reason = typeof holdReason === 'string' ? holdReason : (data.hold ?? '');
+  const reason = typeof hold === 'string' ? hold : (data.hold ?? '');
   return {
-    course: decodeCourse(courseText),
+    course: decodeCourse(course),
     dueAt: typeof dueAt === 'string' ? Number(dueAt) : data.dueAt,
     ...(reason === '' ? {} : { hold: reason }),
-    ...(verdictText === 'done' || verdictText === 'failed' ? { verdict: verdictText } : {}),
+    ...(typeof failing === 'string' ? { failing } : {}),
+    ...(verdict === 'done' || verdict === 'failed' ? { verdict } : {}),
     ...(typeof startedAt === 'string' ? { startedAt: Number(startedAt) } : {}),
   };
 }
@@ -94,7 +112,7 @@ export function stateOf(bullState: string, extra: Extra): JobState {
 }
 
 export function jobFrom(job: BullJob<BullData>, extra: Extra, state: JobState, withBody: boolean): Job {
-  const { progress, firstFailureAt, attempts, attemptCount } = extra.course;
+  const { progress, firstFailureAt, attempts, attemptCount, putOff } = extra.course;
   return {
     id: idOf(job),
     lane: job.data.lane,
@@ -108,6 +126,8 @@ export function jobFrom(job: BullJob<BullData>, extra: Extra, state: JobState, w
     ...(progress === undefined ? {} : { progress: Uint8Array.from(progress) }),
     ...(firstFailureAt === undefined ? {} : { firstFailureAt }),
     ...(extra.hold === undefined ? {} : { holdReason: extra.hold }),
+    ...(extra.failing === undefined ? {} : { failing: extra.failing }),
+    ...(putOff === undefined ? {} : { putOff }),
   };
 }
 

@@ -99,12 +99,22 @@ export class BullSteering {
   }
 
   async retry(id: string): Promise<boolean> {
+    return this.#dueNow(id, undefined);
+  }
+
+  async fail(id: string, reason: string): Promise<boolean> {
+    return this.#dueNow(id, reason);
+  }
+
+  async #dueNow(id: string, failing: string | undefined): Promise<boolean> {
     const found = await this.find(id);
     if (found === undefined || found.state === 'running' || found.state === 'done') return false;
     const { redis, now, heldKey } = this.#parts;
     const course = found.state === 'failed' ? forgiven(found.extra.course) : { ...found.extra.course, setbacks: 0 };
-    await redis
-      .multi()
+    const write = redis.multi();
+    if (failing === undefined) write.hdel(found.key, fields.failing);
+    else write.hset(found.key, fields.failing, failing);
+    await write
       .hset(found.key, fields.course, encodeCourse(course))
       .hset(found.key, fields.due, now())
       .hset(found.key, fields.hold, '')

@@ -4,29 +4,35 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Job as BullJob, Queue as BullQueue, Worker as BullWorker, type JobType } from 'bullmq';
+import { Queue as BullQueue, Worker as BullWorker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { BullAttempts } from './bullmq-attempt.ts';
-import { type BullData, bullId, jobFrom, readExtra, stateOf } from './bullmq-job.ts';
+import { type BullData, bullId, jobFrom } from './bullmq-job.ts';
+import { bullLanes, listBullJobs, unfinishedJobs } from './bullmq-list.ts';
 import { BullSteering } from './bullmq-steer.ts';
 import { defaultSetbackDelays, type SetbackDelays } from './course.ts';
-import { aboutMatches, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
+import { checkLane, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
 import { type Gate, LaneGate } from './lane-gate.ts';
+import { checkPauses, decodePause, encodePause, PauseBook } from './pauses.ts';
 import type {
   Job,
   JobFilter,
   JobState,
+  Keeping,
+  LaneFacts,
   LaneRule,
   Mark,
   NewJob,
+  Pause,
   Queue,
   QueueHealth,
   QueueLog,
   Worker,
   WorkerHandle,
 } from './queue.ts';
-import { QueueFault, rememberDoneMs } from './queue.ts';
+import { defaultKeeping, QueueFault } from './queue.ts';
 import { redisHealth } from './redis-health.ts';
+import { overdue, tooOld } from './upkeep.ts';
 
 export interface BullOptions {
   /** `redis://[user:password@]host[:port][/db]` or `rediss://`. */
@@ -39,6 +45,7 @@ export interface BullOptions {
   readonly setbackDelays?: SetbackDelays;
   /** How long a gateway may be silent before its jobs are taken over. */
   readonly takeOverMs?: number;
+  readonly keeping?: Partial<Keeping>;
 }
 
 /** Redis keeps everything in memory, and BullMQ keeps data as JSON: larger bodies belong into the ring, with a reference here. */
@@ -47,16 +54,10 @@ const maxBodyBytes = 256 * 1024;
 const defaultTakeOverMs = 30_000;
 /** A caller waits for Redis no longer than an SMTP client waits for us. */
 const commandTimeoutMs = 10_000;
-const pageSize = 100;
 const closeGraceMs = 10_000;
 
-const bullStates: Readonly<Record<JobState, JobType[]>> = {
-  due: ['wait', 'delayed', 'prioritized', 'active'],
-  running: ['active'],
-  held: ['wait', 'delayed', 'prioritized', 'active'],
-  failed: ['failed', 'wait', 'delayed', 'active'],
-  done: ['completed', 'wait', 'delayed', 'active'],
-};
+const lookAtPausesMs = 500;
+const agesEveryMs = 3_600_000;
 
 /** Throws QueueFault `queue-io` when Redis does not answer. */
 export async function openBullQueue(options: BullOptions): Promise<Queue> {
@@ -88,6 +89,11 @@ class BullBackedQueue implements Queue {
   readonly #steering: BullSteering;
   readonly #gates = new Set<Gate>();
   readonly #loose = new Set<Promise<void>>();
+  readonly #keeping: Keeping;
+  readonly #paused = new PauseBook();
+  readonly #pausedKey: string;
+  #timers: NodeJS.Timeout[] = [];
+  #looking: Promise<void> = Promise.resolve();
   #worker: BullWorker<BullData> | undefined;
   #workerRedis: Redis | undefined;
   #closed = false;
@@ -95,7 +101,8 @@ class BullBackedQueue implements Queue {
   constructor(redis: Redis, options: BullOptions) {
     this.#redis = redis;
     this.#options = options;
-    this.#gate = new LaneGate(options.random);
+    this.#keeping = { ...defaultKeeping, ...options.keeping };
+    this.#gate = new LaneGate(options.random, (lane) => this.#paused.isPaused(lane));
     // Nobody reads BullMQ's event stream.
     this.#bull = new BullQueue(options.name, {
       connection: redis,
@@ -105,6 +112,7 @@ class BullBackedQueue implements Queue {
     this.#bull.on('error', (error) => options.log.warn({ error: error.message }, 'the connection to Redis failed'));
     const keyOf = (id: string) => this.#bull.toKey(id);
     const sets = { heldKey: keyOf('epost-held'), droppedKey: keyOf('epost-dropped') };
+    this.#pausedKey = keyOf('epost-paused');
     const { now, log } = options;
     this.#steering = new BullSteering({ redis, bull: this.#bull, now, ...sets });
     this.#attempts = new BullAttempts({
@@ -165,7 +173,7 @@ class BullBackedQueue implements Queue {
       ...(job.hold === undefined ? {} : { hold: job.hold.reason }),
     };
     const delay = Math.max(0, Math.ceil(dueAt - now));
-    const keep = { age: rememberDoneMs / 1000 };
+    const keep = { age: this.#keeping.doneMs / 1000, count: this.#keeping.doneCount };
     return { name, data, opts: { jobId: bullId(job.id), delay, removeOnComplete: keep, removeOnFail: false } };
   }
 
@@ -175,9 +183,49 @@ class BullBackedQueue implements Queue {
     this.#gates.add(gate);
     if (this.#worker === undefined) this.#startWorker();
     else this.#worker.concurrency = this.#gate.concurrency;
-    const called = this.#steering.callBack(callBack).finally(() => this.#loose.delete(called));
-    this.#loose.add(called);
+    this.#callBack(callBack);
     return { stop: (graceMs) => this.#stop(gate, graceMs) };
+  }
+
+  #callBack(ids: readonly string[]): void {
+    // Parked jobs come back by time, too.
+    const called = this.#steering
+      .callBack(ids)
+      .catch((error: unknown) =>
+        this.#options.log.warn({ error: String(error) }, 'parked jobs could not be called back'),
+      )
+      .finally(() => this.#loose.delete(called));
+    this.#loose.add(called);
+  }
+
+  /** One after the other, each fault reported; close() waits for them. */
+  #background(task: () => Promise<void>): void {
+    this.#looking = this.#looking.then(task).catch((error: unknown) => {
+      this.#options.log.warn({ error: String(error) }, 'the queue could not look after its jobs');
+    });
+  }
+
+  async #readPauses(): Promise<void> {
+    if (this.#closed || !this.#paused.update(await this.pauses())) return;
+    const worker = this.#worker;
+    if (this.#paused.everything) await worker?.pause(true);
+    else if (worker?.isPaused() === true) await worker.resume();
+    this.#callBack(this.#gate.pausesChanged());
+  }
+
+  async #endOverdue(): Promise<void> {
+    const now = this.#options.now();
+    for await (const { id, lane, state, createdAt, failing } of unfinishedJobs({
+      redis: this.#redis,
+      bull: this.#bull,
+    })) {
+      if (this.#closed) return;
+      const verdict = overdue({ state, createdAt, ...(failing === undefined ? {} : { failing }) }, this.#keeping, now);
+      if (verdict === 'keep') continue;
+      const isDone = verdict === 'drop' ? await this.drop(id) : await this.fail(id, tooOld(this.#keeping));
+      const what = verdict === 'drop' ? 'a job that was set aside was dropped' : 'a job is ended';
+      if (isDone) this.#options.log.warn({ job: id, lane }, `${what}: it is too old`);
+    }
   }
 
   #startWorker(): void {
@@ -196,6 +244,12 @@ class BullBackedQueue implements Queue {
       maxStalledCount: 1_000_000,
     });
     this.#worker.on('error', (error) => log.warn({ error: error.message }, 'the queue’s worker met an error'));
+    this.#timers.push(
+      setInterval(() => this.#background(() => this.#readPauses()), lookAtPausesMs),
+      setInterval(() => this.#background(() => this.#endOverdue()), agesEveryMs),
+    );
+    this.#background(() => this.#readPauses());
+    this.#background(() => this.#endOverdue());
   }
 
   async #stop(gate: Gate, graceMs: number): Promise<void> {
@@ -213,37 +267,18 @@ class BullBackedQueue implements Queue {
     }
     const worker = this.#worker;
     this.#worker = undefined;
+    for (const timer of this.#timers.splice(0)) clearInterval(timer);
     // Waits until every job in hand is moved on.
     await worker?.close();
     this.#workerRedis?.disconnect();
   }
 
   async list(filter: JobFilter): Promise<Job[]> {
-    return this.#ask(async () => {
-      const found: Job[] = [];
-      const types =
-        filter.state === undefined ? [...new Set(Object.values(bullStates).flat())] : bullStates[filter.state];
-      // A job that a worker picks up and puts off while we read is in none of these when we look there: so once more at the end.
-      for (const type of types.includes('active') ? [...types, 'delayed' as const] : types) {
-        for (let start = 0; found.length < filter.limit; start += pageSize) {
-          const page = await this.#bull.getJobs([type], start, start + pageSize - 1, true);
-          for (const job of page) await this.#collect(job, type, filter, found);
-          if (page.length < pageSize) break;
-        }
-      }
-      return found.slice(0, filter.limit);
-    });
+    return this.#ask(() => listBullJobs({ redis: this.#redis, bull: this.#bull }, filter));
   }
 
-  /** Checks the facts first: they came with the page. */
-  async #collect(job: BullJob<BullData> | undefined, type: JobType, filter: JobFilter, found: Job[]): Promise<void> {
-    if (job === undefined || !aboutMatches(job.data.about, filter.about)) return;
-    if (filter.lane !== undefined && job.data.lane !== filter.lane) return;
-    const extra = await readExtra(this.#redis, this.#bull.toKey(job.id!), job.data);
-    const state = stateOf(type, extra);
-    const known = filter.state === undefined || filter.state === state;
-    // A job may move from one page to another while we read.
-    if (known && !found.some(({ id }) => bullId(id) === job.id)) found.push(jobFrom(job, extra, state, false));
+  async lanes(limit: number): Promise<LaneFacts[]> {
+    return this.#ask(() => bullLanes({ redis: this.#redis, bull: this.#bull }, this.#options.now(), limit));
   }
 
   async get(id: string): Promise<Job | undefined> {
@@ -267,6 +302,30 @@ class BullBackedQueue implements Queue {
 
   async retry(id: string): Promise<boolean> {
     return this.#ask(() => this.#steering.retry(id));
+  }
+
+  async fail(id: string, reason: string): Promise<boolean> {
+    return this.#ask(() => this.#steering.fail(id, shortWhy(reason)));
+  }
+
+  async pause(lane: string, reason: string): Promise<void> {
+    checkLane(lane);
+    checkPauses(await this.pauses(), lane);
+    await this.#ask(() => this.#redis.hset(this.#pausedKey, lane, encodePause(reason, this.#options.now())));
+    await this.#readPauses();
+  }
+
+  async resume(lane: string): Promise<boolean> {
+    const gone = await this.#ask(() => this.#redis.hdel(this.#pausedKey, lane));
+    await this.#readPauses();
+    return gone > 0;
+  }
+
+  async pauses(): Promise<Pause[]> {
+    const found = await this.#ask(() => this.#redis.hgetall(this.#pausedKey));
+    return Object.entries(found)
+      .map(([lane, text]) => decodePause(lane, text))
+      .sort((a, b) => (a.lane < b.lane ? -1 : 1));
   }
 
   async drop(id: string): Promise<boolean> {
@@ -298,6 +357,7 @@ class BullBackedQueue implements Queue {
     for (const gate of this.#gates) await this.#stop(gate, closeGraceMs);
     await Promise.all(this.#loose);
     this.#closed = true;
+    await this.#looking;
     await this.#bull.close();
     this.#redis.disconnect();
   }

@@ -10,6 +10,7 @@ export interface Course {
   readonly setbacks: number;
   readonly progress?: Uint8Array;
   readonly firstFailureAt?: number;
+  readonly putOff?: string;
 }
 
 export const newCourse: Course = { attempts: [], attemptCount: 0, setbacks: 0 };
@@ -52,7 +53,8 @@ function checked(ending: Ending): Ending {
   if (ending.kind === 'later' && (ending.progress?.byteLength ?? 0) > maxProgressBytes) {
     return { kind: 'threw', why: `progress of more than ${maxProgressBytes} bytes` };
   }
-  if (ending.kind === 'later' && !Number.isFinite(ending.at)) return { kind: 'threw', why: 'later without a time' };
+  const hasTime = ending.kind === 'later' || ending.kind === 'put-off';
+  if (hasTime && !Number.isFinite(ending.at)) return { kind: 'threw', why: `${ending.kind} without a time` };
   return ending;
 }
 
@@ -60,6 +62,9 @@ function checked(ending: Ending): Ending {
 export function settle(course: Course, given: Ending, startedAt: number, now: number, delays: SetbackDelays): Settled {
   const ending = checked(given);
   if (ending.kind === 'interrupted') return { course, state: 'due', dueAt: now };
+  if (ending.kind === 'put-off') {
+    return { course: { ...course, putOff: shortWhy(ending.why) }, state: 'due', dueAt: Math.max(now, ending.at) };
+  }
   const setback = ending.kind === 'threw' || ending.kind === 'crashed';
   const record: AttemptRecord = {
     at: startedAt,

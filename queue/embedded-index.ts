@@ -55,3 +55,23 @@ export function* laneHeads(db: IndexDb): Generator<{ lane: string; at: number }>
 export function doneBefore(db: IndexDb, at: number, limit: number): IndexKey[] {
   return [...keysIn(db, { start: [codes.done], end: [codes.done, '', at] }, limit)];
 }
+
+/** Every lane that has a job that is not done, from `after` on; at most four seeks per lane. */
+export function* lanesAfter(db: IndexDb, after: string | undefined): Generator<string> {
+  const states = [codes.due, codes.running, codes.held, codes.failed];
+  for (let last = after; ; ) {
+    const next = states.flatMap((state) => {
+      const start = last === undefined ? [state] : [state, last, Number.POSITIVE_INFINITY];
+      return [...keysIn(db, { start, end: [state + 1] }, 1)].map((key) => key[1]);
+    });
+    if (next.length === 0) return;
+    last = next.reduce((least, name) => (Buffer.compare(Buffer.from(name), Buffer.from(least)) < 0 ? name : least));
+    yield last;
+  }
+}
+
+/** How many jobs of a lane are in a state; `until`: due by then. */
+export function countIn(db: IndexDb, state: JobState, lane: string, until?: number): number {
+  const { start, end } = stateRange(state, lane);
+  return db.getKeysCount({ start, end: until === undefined ? end : [codes[state], lane, until + 1] });
+}

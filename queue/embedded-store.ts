@@ -7,7 +7,16 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { newCourse } from './course.ts';
-import { doneBefore, headOf, type IndexDb, type IndexKey, indexKey, indexValue, laneHeads } from './embedded-index.ts';
+import {
+  doneBefore,
+  headOf,
+  type IndexDb,
+  type IndexKey,
+  indexKey,
+  indexValue,
+  laneHeads,
+  stateRange,
+} from './embedded-index.ts';
 import { changed, decodeRecord, encodeRecord, type JobRecord } from './job-record.ts';
 import type { Mark } from './queue.ts';
 import { QueueFault } from './queue.ts';
@@ -52,6 +61,7 @@ export class EmbeddedStore {
   /** Raw bytes of damaged records, for someone to study. */
   readonly #damaged: Database<Buffer, string>;
   readonly #facts: Database<Buffer, string>;
+  readonly #pauses: Database<Buffer, string>;
   readonly index: IndexDb;
   #failure: string | undefined;
 
@@ -64,6 +74,7 @@ export class EmbeddedStore {
     this.#touched = db('touched');
     this.#damaged = db('damaged');
     this.#facts = db('facts');
+    this.#pauses = db('pauses');
     this.#files = this.#root.openDB<Buffer, string[]>('files', { encoding: 'binary' });
     this.#markExpiry = this.#root.openDB<Buffer, (number | string)[]>('mark-expiry', { encoding: 'binary' });
     this.index = this.#root.openDB<Buffer, (number | string)[]>('index', { encoding: 'binary' });
@@ -268,9 +279,12 @@ export class EmbeddedStore {
   }
 
   /** Forgets some of what may be forgotten; true if there may be more. */
-  async sweep(doneBeforeMs: number, now: number): Promise<boolean> {
+  async sweep(doneBeforeMs: number, doneCount: number, now: number): Promise<boolean> {
+    // Counting a million keys takes a tenth of a second: only where it may matter.
+    const tooMany = this.entries() > doneCount ? this.index.getKeysCount(stateRange('done')) - doneCount : 0;
     return this.#transaction(() => {
-      const jobs = doneBefore(this.index, doneBeforeMs, sweepBatch);
+      const old = doneBefore(this.index, doneBeforeMs, sweepBatch);
+      const jobs = old.length < tooMany ? doneBefore(this.index, now, Math.min(tooMany, sweepBatch)) : old;
       const marks = [...this.#markExpiry.getKeys({ end: [now], limit: sweepBatch })];
       for (const key of jobs) {
         this.index.removeSync(key);
@@ -284,6 +298,36 @@ export class EmbeddedStore {
       }
       return jobs.length === sweepBatch || marks.length === sweepBatch;
     });
+  }
+
+  async setPause(lane: string, pause: Buffer | undefined): Promise<boolean> {
+    return this.#transaction(() => {
+      const isPaused = this.#pauses.doesExist(lane);
+      if (pause !== undefined) this.#pauses.putSync(lane, pause);
+      else if (isPaused) this.#pauses.removeSync(lane);
+      return isPaused;
+    });
+  }
+
+  pauses(): { lane: string; pause: Buffer }[] {
+    this.#fresh();
+    return [...this.#pauses.getRange({})].map(({ key, value }) => ({ lane: key, pause: Buffer.from(value) }));
+  }
+
+  /** Jobs that still wait under these keys become due `byMs` earlier. */
+  async bringForward(keys: readonly IndexKey[], byMs: number): Promise<void> {
+    await this.#transaction(() => {
+      for (const key of keys) {
+        const found = this.#find(key[3]);
+        if (found.kind !== 'record' || found.record.state !== 'due' || found.record.dueAt !== key[2]) continue;
+        this.#replace(found.record, changed(found.record, { dueAt: key[2] - byMs }));
+      }
+    });
+  }
+
+  /** How many jobs there are, of all states, without counting. */
+  entries(): number {
+    return (this.index.getStats() as { entryCount: number }).entryCount;
   }
 
   async fact(key: string, decide: (current: string | undefined) => string | undefined): Promise<void> {

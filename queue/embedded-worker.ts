@@ -2,9 +2,9 @@
 import type { Ending, SetbackDelays } from './course.ts';
 import type { EmbeddedStore } from './embedded-store.ts';
 import { type JobRecord, jobOf } from './job-record.ts';
-import { LaneBoard } from './lane-board.ts';
+import { LaneBoard, type Taken } from './lane-board.ts';
 import type { LaneRule, QueueLog, Worker, WorkerHandle } from './queue.ts';
-import { begun, ended } from './transitions.ts';
+import { begun, ended, type Transition } from './transitions.ts';
 
 export interface LoopParts {
   readonly store: EmbeddedStore;
@@ -14,6 +14,7 @@ export interface LoopParts {
   readonly now: () => number;
   readonly delays: SetbackDelays;
   readonly log: QueueLog;
+  readonly isPaused?: (lane: string) => boolean;
 }
 
 /** The clock may be set while we sleep. */
@@ -41,6 +42,10 @@ export class WorkerLoop implements WorkerHandle {
   readonly #leases = new Set<Lease>();
   /** Places taken, by attempts and by what is being claimed. */
   #busy = 0;
+  /** Of bodies in work. */
+  #bytes = 0;
+  /** A job was refused for its size; until one ends, no other is begun, so that large ones have their turn. */
+  #isFull = false;
   #timer: NodeJS.Timeout | undefined;
   #pausedUntil = 0;
   #stopped = false;
@@ -49,7 +54,7 @@ export class WorkerLoop implements WorkerHandle {
     this.#parts = parts;
     this.#rule = rule;
     this.#worker = worker;
-    this.#board = new LaneBoard(rule.perLane);
+    this.#board = new LaneBoard({ ...rule, ...(parts.isPaused === undefined ? {} : { isPaused: parts.isPaused }) });
     for (const { lane, at } of parts.store.laneHeads()) {
       if (rule.match(lane)) this.#board.setHead(lane, at, parts.now());
     }
@@ -63,6 +68,19 @@ export class WorkerLoop implements WorkerHandle {
     this.#pump();
   }
 
+  /** What is paused changed. */
+  pausesChanged(): void {
+    if (this.#stopped) return;
+    this.#board.again(this.#parts.now());
+    this.#pump();
+  }
+
+  /** Due times changed in many lanes. */
+  lookEverywhere(): void {
+    for (const { lane } of this.#parts.store.laneHeads()) if (this.#rule.match(lane)) this.#refresh(lane);
+    this.#pump();
+  }
+
   /** Reads the lane's head anew, in one tick, so that no concurrent change is overwritten by an older view. */
   #refresh(lane: string): void {
     this.#board.setHead(lane, this.#parts.store.nextDueAt(lane), this.#parts.now());
@@ -72,19 +90,25 @@ export class WorkerLoop implements WorkerHandle {
     clearTimeout(this.#timer);
     if (this.#stopped) return;
     const now = this.#parts.now();
-    const places = new Map<string, number>();
-    while (this.#pausedUntil <= now && this.#busy < this.#rule.concurrency) {
-      const lane = this.#board.take(now);
-      if (lane === undefined) break;
-      places.set(lane, (places.get(lane) ?? 0) + 1);
+    const places = new Map<string, Taken[]>();
+    while (this.#pausedUntil <= now && this.#mayBegin()) {
+      const taken = this.#board.take(now);
+      if (taken === undefined) break;
+      const others = places.get(taken.lane);
+      if (others === undefined) places.set(taken.lane, [taken]);
+      else others.push(taken);
       this.#busy += 1;
     }
-    for (const [lane, count] of places) this.#own(lane, this.#work(lane, count)).catch(neverRejects);
+    for (const [lane, taken] of places) this.#own(lane, this.#work(lane, taken)).catch(neverRejects);
     const paused = this.#pausedUntil > now ? this.#pausedUntil : undefined;
-    const next = paused ?? (this.#busy < this.#rule.concurrency ? this.#board.nextAt() : undefined);
+    const next = paused ?? (this.#mayBegin() ? this.#board.nextAt() : undefined);
     if (next === undefined) return;
     const sleepMs = Math.max(1, Math.min(next - now, longestSleepMs));
     this.#timer = setTimeout(() => this.#pump(), sleepMs);
+  }
+
+  #mayBegin(): boolean {
+    return this.#busy < this.#rule.concurrency && !this.#isFull;
   }
 
   /** Keeps the task among those that a stop waits for; the promise never rejects. */
@@ -102,34 +126,51 @@ export class WorkerLoop implements WorkerHandle {
     return owned;
   }
 
-  /** Fills up to `places` places of a lane in one commit: how many jobs it has is known only there. Ends with its attempts. */
-  async #work(lane: string, places: number): Promise<void> {
-    const records = await this.#claim(lane, places);
-    const attempts = records.map((record) => this.#own(lane, this.#attempt(record)));
-    if (records.length < places) this.#pump();
+  /** Fills up to so many places of a lane in one commit: how many jobs it has is known only there. Ends with its attempts. */
+  async #work(lane: string, places: readonly Taken[]): Promise<void> {
+    const claimed = await this.#claim(lane, places);
+    const attempts = claimed.map(({ record, place }) => this.#own(lane, this.#attempt(record, place)));
+    if (claimed.length < places.length) this.#pump();
     await Promise.all(attempts);
   }
 
-  async #claim(lane: string, places: number): Promise<readonly JobRecord[]> {
+  async #claim(lane: string, places: readonly Taken[]): Promise<readonly { record: JobRecord; place: Taken }[]> {
     const { store, now, log } = this.#parts;
-    let free = places;
+    let unused = places;
+    let reserved = 0;
+    // Asked in the transaction, where the jobs' sizes become known.
+    const begin: Transition = (record) => {
+      const bytes = record.body?.bytes ?? 0;
+      this.#isFull = this.#bytes > 0 && this.#bytes + bytes > (this.#rule.maxBytes ?? Number.POSITIVE_INFINITY);
+      const after = this.#isFull ? undefined : begun(now())(record);
+      if (after === undefined) return undefined;
+      this.#bytes += bytes;
+      reserved += bytes;
+      return after;
+    };
     try {
-      const { records, damaged } = await store.claim(lane, places, begun(now()));
-      free = places - records.length;
+      const { records, damaged } = await store.claim(lane, places.length, begin);
+      unused = places.slice(records.length);
+      reserved = 0;
       this.#refresh(lane);
       if (damaged > 0) log.error({ lane, damaged }, 'damaged job records were set aside');
-      return records;
+      return records.flatMap((record, i) => {
+        const place = places[i];
+        return place === undefined ? [] : [{ record, place }];
+      });
     } finally {
-      this.#free(lane, free);
+      // Where the commit failed.
+      this.#bytes -= reserved;
+      for (const place of unused) this.#free(place);
     }
   }
 
-  #free(lane: string, places: number): void {
-    this.#busy -= places;
-    for (let place = 0; place < places; place += 1) this.#board.free(lane, this.#parts.now());
+  #free(place: Taken): void {
+    this.#busy -= 1;
+    this.#board.free(place, this.#parts.now());
   }
 
-  async #attempt(record: JobRecord): Promise<void> {
+  async #attempt(record: JobRecord, place: Taken): Promise<void> {
     const lease: Lease = { record, abort: new AbortController(), lost: false };
     this.#leases.add(lease);
     try {
@@ -137,7 +178,9 @@ export class WorkerLoop implements WorkerHandle {
       await this.#writeDown(lease, ending);
     } finally {
       this.#leases.delete(lease);
-      this.#free(record.lane, 1);
+      this.#bytes -= record.body?.bytes ?? 0;
+      this.#isFull = false;
+      this.#free(place);
     }
   }
 

@@ -6,28 +6,36 @@ import { mkdir, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BodyFiles, crcOf } from './body-files.ts';
 import { defaultSetbackDelays, type SetbackDelays } from './course.ts';
-import { keysIn, stateRange } from './embedded-index.ts';
+import { stateRange } from './embedded-index.ts';
+import { laneFacts } from './embedded-lanes.ts';
 import { listJobs } from './embedded-list.ts';
-import { becomeOwner, giveUpOwnership } from './embedded-owner.ts';
+import { giveUpOwnership } from './embedded-owner.ts';
 import { EmbeddedStore, type NewEntry } from './embedded-store.ts';
+import { takeOver } from './embedded-takeover.ts';
+import { endOverdue, followClock } from './embedded-upkeep.ts';
 import { type LoopParts, WorkerLoop } from './embedded-worker.ts';
-import { checkMark, checkNewJob, shortWhy } from './job-limits.ts';
+import { checkLane, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
 import { type JobRecord, jobOf } from './job-record.ts';
+import { checkPauses, decodePause, encodePause, PauseBook } from './pauses.ts';
 import type {
   Job,
   JobFilter,
   JobState,
+  Keeping,
+  LaneFacts,
   LaneRule,
   Mark,
   NewJob,
+  Pause,
   Queue,
   QueueHealth,
   QueueLog,
   Worker,
   WorkerHandle,
 } from './queue.ts';
-import { jobStates, QueueFault, rememberDoneMs } from './queue.ts';
-import { dropped, ended, held, newRecord, released, retried, type Transition } from './transitions.ts';
+import { defaultKeeping, QueueFault } from './queue.ts';
+import { dropped, failing, held, newRecord, released, retried, type Transition } from './transitions.ts';
+import { ClockWatch } from './upkeep.ts';
 
 export interface EmbeddedOptions {
   /** The queue's own folder; made if missing. */
@@ -38,6 +46,7 @@ export interface EmbeddedOptions {
   readonly setbackDelays?: SetbackDelays;
   /** Below this much free space, health is not ok. */
   readonly minFreeBytes?: number;
+  readonly keeping?: Partial<Keeping>;
 }
 
 /** A whole message (35 MiB) and what goes with it, and still one allocation a small machine can make. */
@@ -50,6 +59,8 @@ const guestLookMs = 500;
 /** Asked at each MAIL; a disk with room for thousands of messages does not fill up within this. */
 const spaceKnownForMs = 500;
 const sweepEveryMs = 600_000;
+/** Every job is looked at: with 100,000 of them some two seconds of work, in pieces. */
+const agesEveryMs = 3_600_000;
 const closeGraceMs = 10_000;
 
 /** Throws QueueFault `queue-owned` when another process owns the folder, `queue-io` when it cannot be read. */
@@ -59,7 +70,8 @@ export async function openEmbeddedQueue(options: EmbeddedOptions): Promise<Queue
   await bodies.prepare();
   const store = openStore(options.dir);
   try {
-    if (options.role === 'owner') await takeOver(store, bodies, options);
+    if (options.role === 'owner')
+      await takeOver(store, bodies, { ...options, delays: options.setbackDelays ?? defaultSetbackDelays });
   } catch (error) {
     await store.close();
     throw error;
@@ -75,27 +87,6 @@ function openStore(dir: string): EmbeddedStore {
   }
 }
 
-/** What the last owner was doing when it died is due again. */
-async function takeOver(store: EmbeddedStore, bodies: BodyFiles, options: EmbeddedOptions): Promise<void> {
-  await becomeOwner(store);
-  const orphans = await bodies.sweep((name) => store.isFileUsed(name));
-  const running = [...keysIn(store.index, stateRange('running'), 100_000)];
-  for (const key of running) {
-    const found = store.find(key[3]);
-    if (found.kind !== 'record') {
-      await store.setAside(key);
-      continue;
-    }
-    const crash = { kind: 'crashed', why: 'the process ended during the attempt' } as const;
-    const delays = options.setbackDelays ?? defaultSetbackDelays;
-    const change = await store.change(key[3], ended(crash, found.record.startedAt ?? 0, options.now(), delays));
-    if (change?.after.state === 'failed') options.log.error({ job: key[3] }, 'a job was set aside after crashes');
-  }
-  if (running.length + orphans > 0) {
-    options.log.info({ jobs: running.length, orphans }, 'took over unfinished jobs, deleted orphaned bodies');
-  }
-}
-
 /** What the database gives is its memory, which is good until it is next asked. */
 function ownCopy(bytes: Uint8Array | undefined): Uint8Array | undefined {
   return bytes && new Uint8Array(bytes);
@@ -107,6 +98,9 @@ class EmbeddedQueue implements Queue {
   readonly #store: EmbeddedStore;
   readonly #bodies: BodyFiles;
   readonly #options: EmbeddedOptions;
+  readonly #keeping: Keeping;
+  readonly #paused = new PauseBook();
+  readonly #clock: ClockWatch;
   readonly #loops = new Set<WorkerLoop>();
   readonly #timers: NodeJS.Timeout[] = [];
   #looking: Promise<void> = Promise.resolve();
@@ -117,10 +111,19 @@ class EmbeddedQueue implements Queue {
     this.#store = store;
     this.#bodies = bodies;
     this.#options = options;
+    this.#keeping = { ...defaultKeeping, ...options.keeping };
+    this.#clock = new ClockWatch(options.now());
     if (options.role === 'guest') return;
-    this.#timers.push(setInterval(() => this.#background(() => this.#lookForTouched()), guestLookMs));
-    this.#timers.push(setInterval(() => this.#background(() => this.#sweep()), sweepEveryMs));
+    this.#readPauses();
+    this.#every(guestLookMs, () => this.#lookAround());
+    this.#every(sweepEveryMs, () => this.#sweep());
+    this.#every(agesEveryMs, () => this.#endOverdue());
     this.#background(() => this.#sweep());
+    this.#background(() => this.#endOverdue());
+  }
+
+  #every(ms: number, task: () => Promise<void>): void {
+    this.#timers.push(setInterval(() => this.#background(task), ms));
   }
 
   /** One after the other, each fault reported; close() waits for them. */
@@ -130,16 +133,40 @@ class EmbeddedQueue implements Queue {
     });
   }
 
-  async #lookForTouched(): Promise<void> {
+  /** What guests did, and whether the clock was set back. */
+  async #lookAround(): Promise<void> {
     if (this.#closed) return;
+    this.#readPauses();
     for (const lane of await this.#store.takeTouched()) this.#look(lane);
+    const now = this.#options.now();
+    const backMs = this.#clock.look(now);
+    if (backMs === undefined) return;
+    this.#options.log.warn({ backMs }, 'the clock was set back; what waits for a time waits so much less');
+    await followClock(this.#store, backMs, now, () => this.#closed);
+    for (const loop of this.#loops) loop.lookEverywhere();
+  }
+
+  #readPauses(): void {
+    const pauses = this.#store.pauses().map(({ lane, pause }) => decodePause(lane, pause.toString()));
+    if (this.#paused.update(pauses)) for (const loop of this.#loops) loop.pausesChanged();
   }
 
   async #sweep(): Promise<void> {
     const now = this.#options.now();
-    while (!this.#closed && (await this.#store.sweep(now - rememberDoneMs, now))) {
+    const { doneMs, doneCount } = this.#keeping;
+    while (!this.#closed && (await this.#store.sweep(now - doneMs, doneCount, now))) {
       // Batches, so that others' transactions come in between.
     }
+  }
+
+  async #endOverdue(): Promise<void> {
+    const closed = (): boolean => this.#closed;
+    await endOverdue(this.#store, this.#keeping, this.#options.now(), closed, async ({ id, lane, state }, unused) => {
+      const what = state === 'done' ? 'a job that was set aside was dropped' : 'a job is ended';
+      this.#options.log.warn({ job: id, lane }, `${what}: it is too old`);
+      await this.#bodies.remove(unused);
+      this.#look(lane);
+    });
   }
 
   #look(lane: string): void {
@@ -191,6 +218,7 @@ class EmbeddedQueue implements Queue {
       now: this.#options.now,
       delays: this.#options.setbackDelays ?? defaultSetbackDelays,
       log: this.#options.log,
+      isPaused: (lane) => this.#paused.isPaused(lane),
     };
     const loop = new WorkerLoop(parts, rule, worker);
     this.#loops.add(loop);
@@ -233,7 +261,10 @@ class EmbeddedQueue implements Queue {
     this.#checkOpen();
     this.#store.refresh();
     const count = (state: JobState) => this.#store.index.getKeysCount(stateRange(state));
-    return Object.fromEntries(jobStates.map((state) => [state, count(state)])) as Record<JobState, number>;
+    const waiting = { due: count('due'), running: count('running'), held: count('held'), failed: count('failed') };
+    const { due, running, held: isHeld, failed } = waiting;
+    // The many are not counted one by one.
+    return { ...waiting, done: Math.max(0, this.#store.entries() - due - running - isHeld - failed) };
   }
 
   async #steer(id: string, transition: Transition): Promise<boolean> {
@@ -258,8 +289,36 @@ class EmbeddedQueue implements Queue {
     return this.#steer(id, retried(this.#options.now()));
   }
 
+  async fail(id: string, reason: string): Promise<boolean> {
+    return this.#steer(id, failing(shortWhy(reason), this.#options.now()));
+  }
+
   async drop(id: string): Promise<boolean> {
     return this.#steer(id, dropped(this.#options.now()));
+  }
+
+  async pause(lane: string, reason: string): Promise<void> {
+    checkLane(lane);
+    checkPauses(await this.pauses(), lane);
+    await this.#store.setPause(lane, Buffer.from(encodePause(reason, this.#options.now())));
+    if (this.#options.role === 'owner') this.#readPauses();
+  }
+
+  async resume(lane: string): Promise<boolean> {
+    this.#checkOpen();
+    const wasPaused = await this.#store.setPause(lane, undefined);
+    if (this.#options.role === 'owner') this.#readPauses();
+    return wasPaused;
+  }
+
+  async pauses(): Promise<Pause[]> {
+    this.#checkOpen();
+    return this.#store.pauses().map(({ lane, pause }) => decodePause(lane, pause.toString()));
+  }
+
+  async lanes(limit: number): Promise<LaneFacts[]> {
+    this.#checkOpen();
+    return laneFacts(this.#store, this.#options.now(), limit);
   }
 
   async getMark(key: string): Promise<Uint8Array | undefined> {

@@ -23,6 +23,10 @@ function checkName(what: string, value: string, maxBytes: number): void {
   }
 }
 
+export function checkLane(lane: string): void {
+  checkName('a lane', lane, maxLaneBytes);
+}
+
 function checkAbout(id: string, about: JobAbout): void {
   if (Buffer.byteLength(JSON.stringify(about)) > maxAboutBytes) {
     throw new QueueFault('job-invalid', `what job ${id} is about takes more than ${maxAboutBytes} bytes`);
@@ -32,7 +36,7 @@ function checkAbout(id: string, about: JobAbout): void {
 /** Throws QueueFault `job-invalid` or `job-too-large`. */
 export function checkNewJob(job: NewJob, maxBodyBytes: number): void {
   checkName('a job id', job.id, maxIdBytes);
-  checkName('a lane', job.lane, maxLaneBytes);
+  checkLane(job.lane);
   checkAbout(job.id, job.about);
   if (job.dueAt !== undefined && !Number.isFinite(job.dueAt)) {
     throw new QueueFault('job-invalid', `the due time of job ${job.id} is not a time`);

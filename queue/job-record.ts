@@ -22,6 +22,7 @@ export interface JobRecord extends Course {
   readonly finishedAt?: number;
   /** On a running job: hold it when the attempt ends. */
   readonly holdReason?: string;
+  readonly failing?: string;
   /** Absent once the job is done. */
   readonly body?: BodyPlace;
 }
@@ -49,8 +50,8 @@ export function decodeRecord(framed: Uint8Array): JobRecord | undefined {
 }
 
 export function jobOf(record: JobRecord, body: Uint8Array): Job {
-  const { id, lane, state, about, createdAt, dueAt, attempts, attemptCount, progress, firstFailureAt, holdReason } =
-    record;
+  const { id, lane, state, about, createdAt, dueAt, attempts, attemptCount } = record;
+  const { progress, firstFailureAt, holdReason, failing, putOff } = record;
   return {
     id,
     lane,
@@ -64,6 +65,8 @@ export function jobOf(record: JobRecord, body: Uint8Array): Job {
     ...(progress === undefined ? {} : { progress: Uint8Array.from(progress) }),
     ...(firstFailureAt === undefined ? {} : { firstFailureAt }),
     ...(holdReason === undefined ? {} : { holdReason }),
+    ...(failing === undefined ? {} : { failing }),
+    ...(putOff === undefined ? {} : { putOff }),
   };
 }
 

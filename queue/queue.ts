@@ -4,8 +4,9 @@
  * Promises, for every implementation (one suite, test/queue/contract.ts, holds all of them to it):
  * - At least once. A job that `add` acknowledged is worked until an attempt says done or never, through `kill -9` and power cuts of the process.
  *   An attempt may therefore run again although it had finished: workers keep their own memory of what must not happen twice.
- * - The same id is the same job, for as long as it is remembered (until done, and at least `rememberDoneMs` after that).
+ * - The same id is the same job, for as long as it is remembered (until done, and then as `Keeping` says).
  * - Jobs of one lane are offered oldest due time first, but no order is promised; lanes take turns, so that a deep lane cannot starve a shallow one.
+ * - A clock that is set back loses nothing and repeats nothing; what was due stays due in the process that saw it happen.
  * - Nothing is lost silently: a job that crashes its worker again and again, or whose record is damaged, is set aside as `failed`, visible and kept.
  */
 
@@ -64,12 +65,18 @@ export interface Job {
   readonly progress?: Uint8Array;
   readonly firstFailureAt?: number;
   readonly holdReason?: string;
+  /** It is to be ended, for this reason: the worker tells whoever is to be told, and answers done. */
+  readonly failing?: string;
+  /** Why nothing was tried the last time it was due; forgotten at the next attempt. */
+  readonly putOff?: string;
 }
 
 export type Attempt =
   | { readonly kind: 'done'; readonly why: string }
   /** Try again at `at`. `progress`, if given, replaces what the job carries; if absent, that stays. */
   | { readonly kind: 'later'; readonly at: number; readonly why: string; readonly progress?: Uint8Array }
+  /** Nothing was tried: due again at `at`; counts as no attempt and is not recorded as one. */
+  | { readonly kind: 'put-off'; readonly at: number; readonly why: string }
   /** Set aside as `failed`. */
   | { readonly kind: 'never'; readonly why: string };
 
@@ -86,6 +93,45 @@ export interface LaneRule {
   readonly concurrency: number;
   /** Attempts at once in one lane. */
   readonly perLane: number;
+  /** Bodies in work at once, in bytes; one job runs however large it is. Unbounded if absent. */
+  readonly maxBytes?: number;
+  /** Further bounds that change with what is learned; none if absent. */
+  readonly pace?: LanePace;
+}
+
+/** Lanes whose attempts burden the same thing are a group and share its places. Asked before each attempt; no I/O, never throws. */
+export interface LanePace {
+  /** May change at any time; attempts being made count for the group they began in. */
+  group(lane: string): string;
+  /** Attempts at once in the group. At least 1: a group that must rest says so by `notBefore`. */
+  places(group: string): number;
+  /** When the next attempt in the group may begin. */
+  notBefore(group: string, now: number): number;
+}
+
+/** What is not worked until it is resumed. Durable. */
+export interface Pause {
+  /** A lane, or `*` for all of them. */
+  readonly lane: string;
+  readonly reason: string;
+  readonly at: number;
+}
+
+export const everyLane = '*';
+
+/** One lane that is not empty (finished jobs do not count). */
+export interface LaneFacts {
+  readonly lane: string;
+  readonly due: number;
+  /** Of these, how many could be tried now. */
+  readonly ready: number;
+  readonly running: number;
+  readonly held: number;
+  readonly failed: number;
+  /** When the next one is due. */
+  readonly nextAt?: number;
+  /** The newest attempt among some of its waiting jobs. */
+  readonly last?: AttemptRecord;
 }
 
 export interface WorkerHandle {
@@ -138,8 +184,17 @@ export interface Queue {
   release(id: string): Promise<boolean>;
   /** due, held or failed becomes due now, with its count of crashes forgotten. */
   retry(id: string): Promise<boolean>;
+  /** due, held or failed becomes due now with `failing`, so that its worker ends it and tells of it. A worker that is paused does so when resumed. */
+  fail(id: string, reason: string): Promise<boolean>;
   /** due, held or failed becomes done, its body deleted; the id stays remembered. A running job cannot be dropped: false. */
   drop(id: string): Promise<boolean>;
+  /** No further attempt begins in this lane, or in any (`everyLane`); within a second also in other processes. Paused again, the reason is replaced. */
+  pause(lane: string, reason: string): Promise<void>;
+  /** False if it was not paused. */
+  resume(lane: string): Promise<boolean>;
+  pauses(): Promise<Pause[]>;
+  /** Lanes by name, at most `limit`. */
+  lanes(limit: number): Promise<LaneFacts[]>;
   getMark(key: string): Promise<Uint8Array | undefined>;
   /** With `durable: false` the mark may be lost by a power cut, never half written. */
   setMark(key: string, value: Uint8Array, expiresAt: number, options?: { readonly durable?: boolean }): Promise<void>;
@@ -154,6 +209,7 @@ export type QueueFaultCode =
   | 'queue-owned'
   | 'queue-guest'
   | 'queue-io'
+  | 'queue-full'
   | 'job-invalid'
   | 'job-too-large';
 
@@ -176,3 +232,16 @@ export interface QueueLog {
 
 /** Finished jobs are remembered 7 days: longer than any sender repeats a request and than mail is retried (5 days). */
 export const rememberDoneMs = 7 * 24 * 3_600_000;
+
+/** How long jobs are kept; what is absent is as in `defaultKeeping`. */
+export interface Keeping {
+  /** Finished jobs, with all their attempts. */
+  readonly doneMs: number;
+  /** No more finished jobs than these; the oldest go first. */
+  readonly doneCount: number;
+  /** A held or due job older than this is ended as `fail` would; one that was set aside is dropped, and the log says so. */
+  readonly maxAgeMs: number;
+}
+
+/** A million finished jobs are some 700 MB on disk. Nothing waits for a month: whoever holds mail decides within it. */
+export const defaultKeeping: Keeping = { doneMs: rememberDoneMs, doneCount: 1_000_000, maxAgeMs: 30 * 24 * 3_600_000 };

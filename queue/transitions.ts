@@ -29,7 +29,7 @@ export function ended(ending: Ending, startedAt: number, now: number, delays: Se
   return (record) => {
     if (record.state !== 'running' || record.startedAt !== startedAt) return undefined;
     const { course, state, dueAt } = settle(record, ending, startedAt, now, delays);
-    const next = changed(record, { ...course, dueAt, startedAt: undefined });
+    const next = changed(record, { putOff: undefined, ...course, dueAt, startedAt: undefined });
     if (state === 'done') return finished(next, now);
     if (state === 'failed') return changed(next, { state, holdReason: undefined });
     return changed(next, { state: record.holdReason === undefined ? 'due' : 'held' });
@@ -53,10 +53,18 @@ export function retried(now: number): Transition {
   return (record) => {
     if (record.state === 'failed') {
       const clean = changed(record, { firstFailureAt: undefined, ...forgiven(record) });
-      return changed(clean, { state: 'due', dueAt: now });
+      return changed(clean, { state: 'due', dueAt: now, failing: undefined });
     }
     if (record.state !== 'due' && record.state !== 'held') return undefined;
-    return changed(record, { state: 'due', dueAt: now, setbacks: 0, holdReason: undefined });
+    return changed(record, { state: 'due', dueAt: now, setbacks: 0, holdReason: undefined, failing: undefined });
+  };
+}
+
+/** To be ended by its worker, now. */
+export function failing(reason: string, now: number): Transition {
+  return (record) => {
+    if (record.state !== 'due' && record.state !== 'held' && record.state !== 'failed') return undefined;
+    return changed(record, { state: 'due', dueAt: now, setbacks: 0, holdReason: undefined, failing: reason });
   };
 }
 

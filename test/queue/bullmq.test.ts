@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openBullQueue } from '../../queue/bullmq.ts';
+import { type BullOptions, openBullQueue } from '../../queue/bullmq.ts';
 import type { Queue } from '../../queue/queue.ts';
 import { job, queueContract, until } from './contract.ts';
+import { laneContract } from './contract-lanes.ts';
+import { troubleContract } from './contract-trouble.ts';
 import { quick, recordingLog } from './quick.ts';
 import { type RedisServer, redisMissing, startRedis } from './redis-server.ts';
 
@@ -19,17 +21,24 @@ describe.skipIf(missing)(missing ? 'the Redis queue (skipped: no redis-server in
     await server.stop();
   });
 
-  function open(name: string, url = server.url): Promise<Queue> {
+  function open(name: string, url = server.url, options: Partial<BullOptions> = {}): Promise<Queue> {
     const log = recordingLog([]);
-    const setbackDelays = quick;
-    return openBullQueue({ url, name, now: Date.now, random: Math.random, log, setbackDelays, takeOverMs: 1_000 });
+    const fixed = { url, name, random: Math.random, log, setbackDelays: quick, takeOverMs: 1_000 };
+    return openBullQueue({ now: Date.now, ...fixed, ...options });
   }
 
-  queueContract(async () => {
+  const newHome = async () => {
     count += 1;
     const name = `test${count}`;
-    return { open: () => open(name), openGuest: () => open(name), remove: async () => undefined };
-  });
+    return {
+      open: (options = {}) => open(name, server.url, options),
+      openGuest: () => open(name),
+      remove: async () => undefined,
+    };
+  };
+  queueContract(newHome);
+  laneContract(newHome);
+  troubleContract(newHome, { deepLane: 2_000 });
 
   test('two gateways share the work, and each job is done once', async () => {
     const worked: string[] = [];

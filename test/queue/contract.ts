@@ -1,18 +1,18 @@
 /** What every queue promises (queue/queue.ts), tried against each implementation. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Attempt, Job, LaneRule, NewJob, Queue, Worker } from '../../queue/queue.ts';
+import type { Attempt, Job, Keeping, LaneRule, NewJob, Queue, Worker } from '../../queue/queue.ts';
 
 export interface QueueHome {
   /** The process that adds and works. */
-  open(): Promise<Queue>;
+  open(options?: { readonly now?: () => number; readonly keeping?: Partial<Keeping> }): Promise<Queue>;
   /** Another process's view, for looking and steering. */
   openGuest(): Promise<Queue>;
   remove(): Promise<void>;
 }
 
-const all: LaneRule = { match: () => true, concurrency: 4, perLane: 2 };
-const done: Attempt = { kind: 'done', why: 'ok' };
+export const all: LaneRule = { match: () => true, concurrency: 4, perLane: 2 };
+export const done: Attempt = { kind: 'done', why: 'ok' };
 
 export function job(id: string, fields: Partial<NewJob> = {}): NewJob {
   return { id, lane: 'a', body: Buffer.from(`body of ${id}`), about: {}, ...fields };

@@ -7,9 +7,11 @@ import { BodyFiles } from '../../queue/body-files.ts';
 import { openEmbeddedQueue } from '../../queue/embedded.ts';
 import { type Change, EmbeddedStore } from '../../queue/embedded-store.ts';
 import { WorkerLoop } from '../../queue/embedded-worker.ts';
-import { type Queue, QueueFault } from '../../queue/queue.ts';
+import { type Keeping, type Queue, QueueFault } from '../../queue/queue.ts';
 import { newRecord, type Transition } from '../../queue/transitions.ts';
 import { job, queueContract, until } from './contract.ts';
+import { laneContract } from './contract-lanes.ts';
+import { troubleContract } from './contract-trouble.ts';
 import { quick, recordingLog } from './quick.ts';
 
 async function tempDir(): Promise<string> {
@@ -27,19 +29,23 @@ class FullDisk extends EmbeddedStore {
   }
 }
 
-function openOwner(dir: string, now: () => number = Date.now): Promise<Queue> {
-  return openEmbeddedQueue({ dir, role: 'owner', now, log: recordingLog([]), setbackDelays: quick, minFreeBytes: 1 });
+function openOwner(dir: string, now: () => number = Date.now, keeping: Partial<Keeping> = {}): Promise<Queue> {
+  const log = recordingLog([]);
+  return openEmbeddedQueue({ dir, role: 'owner', now, log, setbackDelays: quick, minFreeBytes: 1, keeping });
 }
 
 describe('the embedded queue', () => {
-  queueContract(async () => {
+  const newHome = async () => {
     const dir = await tempDir();
     return {
-      open: () => openOwner(dir),
+      open: ({ now = Date.now, keeping = {} } = {}) => openOwner(dir, now, keeping),
       openGuest: () => openEmbeddedQueue({ dir, role: 'guest', now: Date.now, log: recordingLog([]) }),
       remove: () => rm(dir, { recursive: true }),
     };
-  });
+  };
+  queueContract(newHome);
+  laneContract(newHome);
+  troubleContract(newHome, { deepLane: 100_000 });
 });
 
 describe('the embedded queue’s disk', () => {

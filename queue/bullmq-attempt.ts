@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Job as BullJob, DelayedError } from 'bullmq';
 import type { Redis } from 'ioredis';
+import { type Fence, LostLease, writeFenced } from './bullmq-fence.ts';
 import {
   type BullData,
   bodyBytes,
@@ -43,6 +44,12 @@ const pauseAfterFaultMs = 1_000;
 /** A quarter of an hour: then another gateway has long taken the job over. */
 const triesToWriteDown = 900;
 
+interface Lease {
+  readonly key: string;
+  /** By which BullMQ knows who works the job. */
+  readonly token: string;
+}
+
 const interrupted: Ending = { kind: 'interrupted' };
 
 function text(error: unknown): string {
@@ -60,12 +67,14 @@ export class BullAttempts {
   /** BullMQ's processor: returns when the job is done; throws DelayedError when it was put off, UnrecoverableError when it is set aside. */
   async process(job: BullJob<BullData>, token: string): Promise<string> {
     const bullId = job.id ?? '';
-    const outcome = await this.#step(job, this.#parts.keyOf(bullId)).catch(async (error: unknown) => {
+    const outcome = await this.#step(job, { key: this.#parts.keyOf(bullId), token }).catch(async (error: unknown) => {
       this.#parts.log.error({ job: bullId, error: text(error) }, 'the queue could not make or record an attempt');
+      if (error instanceof LostLease) return { kind: 'lost' } as const;
       await sleep(pauseAfterFaultMs);
       return { kind: 'put-off', at: this.#parts.now() + pauseAfterFaultMs } as const;
     });
     if (outcome.kind === 'done') return 'done';
+    if (outcome.kind === 'lost') throw new DelayedError();
     if (outcome.kind === 'failed') throw setAside(outcome.why);
     await job.moveToDelayed(Math.ceil(outcome.at), token).catch((error: unknown) => {
       // The lock is gone or Redis is: the job counts as stalled and is taken up by whoever looks next.
@@ -74,37 +83,43 @@ export class BullAttempts {
     throw new DelayedError();
   }
 
-  async #step(job: BullJob<BullData>, key: string): Promise<Outcome> {
+  async #step(job: BullJob<BullData>, lease: Lease): Promise<Outcome> {
     const { gate, redis, now, callBack } = this.#parts;
-    const extra = await this.#afterCrash(key, await readExtra(redis, key, job.data));
+    const extra = await this.#afterCrash(lease, await readExtra(redis, lease.key, job.data));
     if (extra.verdict !== undefined) return this.#decided(job, extra.verdict, extra.course);
     if (extra.hold !== undefined) return this.#putToSleep(job);
     if (extra.dueAt > now()) return { kind: 'put-off', at: extra.dueAt };
     const place = gate.enter(job.data.lane, bodyBytes(job.data), now());
     if (place === undefined) return { kind: 'put-off', at: now() + gate.park(job.data.lane, job.id ?? '', now()) };
     try {
-      return await this.#attempt(job, key, extra, place);
+      return await this.#attempt(job, lease, extra, place);
     } finally {
       await callBack(gate.leave(place, now()));
     }
   }
 
   /** An attempt that began and did not end was cut short by the death of its process. */
-  async #afterCrash(key: string, extra: Extra): Promise<Extra> {
+  async #afterCrash(lease: Lease, extra: Extra): Promise<Extra> {
     if (extra.startedAt === undefined) return extra;
     const { now, delays } = this.#parts;
     const crash: Ending = { kind: 'crashed', why: 'the process ended during the attempt' };
     const { course, state, dueAt } = settle(extra.course, crash, extra.startedAt, now(), delays);
     const { startedAt: _, ...rest } = extra;
     const failed = state === 'failed' ? { verdict: 'failed' as const } : {};
-    await this.#save(key, course, dueAt, failed.verdict);
+    await this.#save(lease.key, lease, course, dueAt, failed.verdict);
     return { ...rest, course, dueAt, ...failed };
   }
 
-  async #save(key: string, course: Course, dueAt: number, verdict: 'done' | 'failed' | undefined): Promise<void> {
-    const write = this.#parts.redis.multi().hset(key, fields.course, encodeCourse(course)).hset(key, fields.due, dueAt);
-    if (verdict !== undefined) write.hset(key, fields.verdict, verdict);
-    await write.hdel(key, fields.started).exec();
+  async #save(
+    key: string,
+    fence: Fence,
+    course: Course,
+    dueAt: number,
+    verdict: 'done' | 'failed' | undefined,
+  ): Promise<void> {
+    const decided = verdict === undefined ? {} : { [fields.verdict]: verdict };
+    const set = { [fields.course]: encodeCourse(course), [fields.due]: dueAt, ...decided };
+    await writeFenced(this.#parts.redis, key, fence, set, [fields.started]);
   }
 
   /** What an attempt came to is written down when Redis is back: else the job counts as crashed, and is done once more. */
@@ -113,7 +128,7 @@ export class BullAttempts {
       try {
         return await action();
       } catch (error) {
-        if (gate.stopped || tries >= triesToWriteDown) throw error;
+        if (error instanceof LostLease || gate.stopped || tries >= triesToWriteDown) throw error;
         const message = 'the end of an attempt could not be written down; trying again';
         this.#parts.log.error({ job: jobId, error: text(error) }, message);
         await sleep(pauseAfterFaultMs);
@@ -121,10 +136,12 @@ export class BullAttempts {
     }
   }
 
-  async #attempt(job: BullJob<BullData>, key: string, extra: Extra, place: Place): Promise<Outcome> {
+  async #attempt(job: BullJob<BullData>, lease: Lease, extra: Extra, place: Place): Promise<Outcome> {
     const { redis, now, delays, log } = this.#parts;
     const startedAt = now();
-    await redis.hset(key, fields.started, startedAt);
+    // The token makes it ours among all attempts that began in this millisecond.
+    const started = `${startedAt} ${lease.token}`;
+    await writeFenced(redis, lease.key, lease, { [fields.started]: started });
     const ending = place.gate.stopped ? interrupted : await this.#run(job, extra, place.gate);
     const { course, state, dueAt } = settle(extra.course, ending, startedAt, now(), delays);
     // Progress goes with the body.
@@ -132,10 +149,10 @@ export class BullAttempts {
     const { steered, verdict } = await this.#whenRedisIsBack(
       job.id!,
       async () => {
-        const now = await readExtra(redis, key, job.data);
-        const decided = now.verdict ?? (state === 'due' ? undefined : state);
-        await this.#save(key, decided === 'done' ? finished : course, dueAt, decided);
-        return { steered: now, verdict: decided };
+        const found = await readExtra(redis, lease.key, job.data);
+        const decided = found.verdict ?? (state === 'due' ? undefined : state);
+        await this.#save(lease.key, { started }, decided === 'done' ? finished : course, dueAt, decided);
+        return { steered: found, verdict: decided };
       },
       place.gate,
     );

@@ -98,7 +98,7 @@ function extraFrom(values: readonly (string | null)[], data: BullData): Extra {
     ...(reason === '' ? {} : { hold: reason }),
     ...(typeof failing === 'string' ? { failing } : {}),
     ...(verdict === 'done' || verdict === 'failed' ? { verdict } : {}),
-    ...(typeof startedAt === 'string' ? { startedAt: Number(startedAt) } : {}),
+    ...(typeof startedAt === 'string' ? { startedAt: Number.parseInt(startedAt, 10) } : {}),
   };
 }
 

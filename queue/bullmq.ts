@@ -56,6 +56,8 @@ const defaultTakeOverMs = 30_000;
 const commandTimeoutMs = 10_000;
 const closeGraceMs = 10_000;
 
+/** Between answers of a Redis that is there: much longer than it takes. BullMQ has no bound of its own, and has been seen to wait for ever. */
+const closeWorkerMs = 3_000;
 const lookAtPausesMs = 500;
 const agesEveryMs = 3_600_000;
 
@@ -257,9 +259,7 @@ class BullBackedQueue implements Queue {
     this.#gates.delete(gate);
     const mine = [...this.#attempts.running].filter((running) => running.gate === gate);
     for (const { abort } of mine) abort.abort();
-    const patience = new AbortController();
-    const over = Promise.all(mine.map((running) => running.over)).finally(() => patience.abort());
-    await Promise.race([over, sleep(graceMs, undefined, { signal: patience.signal }).catch(() => undefined)]);
+    await orAfter(graceMs, Promise.all(mine.map((running) => running.over)));
     for (const running of mine) running.giveUp();
     if (this.#gates.size > 0) {
       if (this.#worker !== undefined) this.#worker.concurrency = this.#gate.concurrency;
@@ -268,8 +268,8 @@ class BullBackedQueue implements Queue {
     const worker = this.#worker;
     this.#worker = undefined;
     for (const timer of this.#timers.splice(0)) clearInterval(timer);
-    // Waits until every job in hand is moved on.
-    await worker?.close();
+    // Waits until every job in hand is moved on, if Redis lets it; what is not is taken over when its lease has run out.
+    await orAfter(closeWorkerMs, worker?.close());
     this.#workerRedis?.disconnect();
   }
 
@@ -361,4 +361,11 @@ class BullBackedQueue implements Queue {
     await this.#bull.close();
     this.#redis.disconnect();
   }
+}
+
+/** Waits for what is under way, but not longer. */
+async function orAfter(ms: number, underWay: Promise<unknown> | undefined): Promise<void> {
+  const patience = new AbortController();
+  const over = underWay?.finally(() => patience.abort());
+  await Promise.race([over, sleep(ms, undefined, { signal: patience.signal }).catch(() => undefined)]);
 }

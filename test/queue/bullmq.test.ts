@@ -5,6 +5,7 @@ import { job, queueContract, until } from './contract.ts';
 import { laneContract } from './contract-lanes.ts';
 import { troubleContract } from './contract-trouble.ts';
 import { quick, recordingLog } from './quick.ts';
+import { startCutter } from './redis-cutter.ts';
 import { type RedisServer, redisMissing, startRedis } from './redis-server.ts';
 
 const missing = redisMissing();
@@ -61,6 +62,32 @@ describe.skipIf(missing)(missing ? 'the Redis queue (skipped: no redis-server in
     await one.close();
     await two.close();
   });
+
+  test('while Redis is away nothing is accepted; when it is back, all goes on by itself, and what was attempted is known', async () => {
+    const cutter = await startCutter(server.url, -1, 'before');
+    const queue = await open('away', cutter.url, { takeOverMs: 300 });
+    const [began, go] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    const worked: string[] = [];
+    await queue.add([job('1'), job('waiting', { dueAt: Date.now() + 800 })]);
+    queue.work({ match: () => true, concurrency: 1, perLane: 1 }, async ({ id }) => {
+      worked.push(id);
+      began.resolve();
+      await go.promise;
+      return { kind: 'done', why: 'ok' };
+    });
+    await began.promise;
+    cutter.cut();
+    go.resolve();
+    expect(await queue.health()).toMatchObject({ ok: false });
+    await expect(queue.setMark('m', Buffer.from('x'), Date.now() + 1_000)).rejects.toMatchObject({ code: 'queue-io' });
+    cutter.mend();
+    await until('both are done', async () => (await queue.counts().catch(() => undefined))?.done === 2, 40_000);
+    expect(worked).toEqual(['1', 'waiting']);
+    expect((await queue.get('1'))?.attempts.map(({ outcome }) => outcome)).toEqual(['done']);
+    expect(await queue.health()).toEqual({ ok: true });
+    await queue.close();
+    await cutter.close();
+  }, 60_000);
 
   test.each([
     ['appendfsync', 'everysec'],

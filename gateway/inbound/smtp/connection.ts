@@ -107,7 +107,8 @@ export class Connection {
   /** To be called every second or so. */
   sweep(now: number): void {
     const late = this.#deadline > 0 && now > this.#deadline;
-    if (late && this.#ended) this.destroy();
+    // A client that does not read would not read the last word either.
+    if (late && (this.#ended || this.#socket.writableNeedDrain)) this.destroy();
     else if (late) this.finish(replies.timeout);
     // A message that is being decided gets its answer first.
     else if (!this.#ended && this.#deadline > 0 && now > this.#openedAt + this.#parts.limits.sessionMs)
@@ -134,8 +135,8 @@ export class Connection {
   }
 
   destroy(): void {
+    // Where there is TLS, it takes the socket below with it; the other way round Node 24 reads from what is no more, and the process dies.
     this.#socket.destroy();
-    this.#raw.destroy();
   }
 
   // The client is gone, or done with: nothing that waits for it goes on.

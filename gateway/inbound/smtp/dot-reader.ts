@@ -25,9 +25,12 @@ export class DotReader {
   add(piece: Buffer): Read {
     // Most pieces have no line that begins with a dot: then there is nothing to do but to look.
     if (piece.length === 0 || this.#isPlain(piece)) return { octets: piece, rest: undefined };
-    const before = this.#at === 'dot-cr' && piece[0] !== LF;
+    // A carriage return behind a dot that was held back, and turns out to be content.
+    const held = this.#at === 'dot-cr' && piece[0] !== LF;
+    const passed = (end: number): Uint8Array =>
+      held ? Buffer.concat([carriageReturn, piece.subarray(0, end)]) : piece.subarray(0, end);
     let write = 0;
-    let at = before ? 'cr' : this.#at;
+    let at = held ? 'cr' : this.#at;
     for (let read = 0; read < piece.length; read += 1) {
       const octet = piece[read] as number;
       switch (at) {
@@ -48,7 +51,7 @@ export class DotReader {
         case 'dot-cr':
           if (octet === LF) {
             this.#at = 'start';
-            return { octets: piece.subarray(0, write), rest: piece.subarray(read + 1) };
+            return { octets: passed(write), rest: piece.subarray(read + 1) };
           }
           // The carriage return was content. Two octets were left out before it, so that there is room.
           piece[write] = CR;
@@ -65,8 +68,7 @@ export class DotReader {
       write += 1;
     }
     this.#at = at;
-    const octets = piece.subarray(0, write);
-    return { octets: before ? Buffer.concat([carriageReturn, octets]) : octets, rest: undefined };
+    return { octets: passed(write), rest: undefined };
   }
 
   #isPlain(piece: Buffer): boolean {

@@ -42,7 +42,8 @@ beforeAll(async () => {
   });
 });
 afterEach(async () => {
-  for (const client of clients.splice(0)) client.close();
+  // TLS before the socket below it.
+  for (const client of clients.splice(0).reverse()) client.close();
   await Promise.all(stops.map((other) => other.stop()));
   stops = [];
 });

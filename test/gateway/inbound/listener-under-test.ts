@@ -183,6 +183,11 @@ export class RawClient {
     });
   }
 
+  /** Without waiting for the greeting. */
+  static open(port: number, host = '127.0.0.1'): RawClient {
+    return new RawClient(createConnection({ port, host }));
+  }
+
   static async connect(port: number, localAddress = '127.0.0.1'): Promise<RawClient> {
     const client = new RawClient(createConnection({ port, host: '127.0.0.1', localAddress }));
     await client.reply();

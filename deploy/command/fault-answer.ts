@@ -15,6 +15,7 @@ const exitCodeOf: Readonly<Record<string, number>> = {
   'user-exists': exitCodes.badInput,
   'no-authority': exitCodes.badInput,
   'own-node': exitCodes.badInput,
+  'too-many-nodes': exitCodes.badInput,
   'wrong-passphrase': exitCodes.badInput,
   'passphrase-needed': exitCodes.badInput,
   'no-such-user': exitCodes.notFound,

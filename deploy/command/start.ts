@@ -1,9 +1,10 @@
+import { defaultNodesPerIdentity, maxNodesPerIdentity } from '../../node/identity/ring.ts';
 import { type Domain, parseDomain } from '../../policy/address.ts';
 import { createHome, isHome, type NewHome } from '../home/create.ts';
 import { readPassphrase } from '../home/passphrase.ts';
 import { runUp } from '../process/up.ts';
 import { type Command, exitCodes, type Given, type Option } from './line.ts';
-import { homeOf, passphraseFileOf, setupOptions } from './options.ts';
+import { homeOf, numberBetween, passphraseFileOf, setupOptions } from './options.ts';
 import { print, printJson } from './screen.ts';
 
 const defaultDomain = 'example.org' as Domain;
@@ -21,6 +22,7 @@ async function homeFromOptions(given: Given): Promise<NewHome> {
     redisUrl: values['redis-url'],
     mxPort: Number(values['mx-port'] ?? 25),
     passphrase: readPassphrase(passphraseFileOf(values, process.env)),
+    ...(values['nodes-per-identity'] === undefined ? {} : { nodesPerIdentity: Number(values['nodes-per-identity']) }),
     ...(values['users'] === undefined ? {} : { users: values['users'].split(',') }),
     now: Date.now(),
   });
@@ -35,12 +37,18 @@ const userOption: Option = {
       : 'names before the @, with commas between',
 };
 
+const nodesOption: Option = {
+  value: 'N',
+  help: `how many machines one user of the ring may have, for good (default: ${defaultNodesPerIdentity})`,
+  check: numberBetween(1, maxNodesPerIdentity),
+};
+
 export const init: Command = {
   name: 'init',
   summary: 'make a ring: authority, first node, gateway, users, keys, configuration, policy',
   details: 'Starts nothing. `epost up` on an empty folder does the same and starts.',
   positionals: [],
-  options: { ...setupOptions, users: userOption },
+  options: { ...setupOptions, users: userOption, 'nodes-per-identity': nodesOption },
   run: async (given) => {
     const made = await homeFromOptions(given);
     const { home } = made.layout;
@@ -69,7 +77,7 @@ export const up: Command = {
   details:
     'Prints, when ready, what listens where; with --json as one line. On a home that exists the options change this run, not epost.yaml.\nSIGTERM stops cleanly within 10 s; SIGHUP reads policy and TLS files again; kill -9 loses nothing that was acknowledged.',
   positionals: [],
-  options: { ...setupOptions, users: userOption },
+  options: { ...setupOptions, users: userOption, 'nodes-per-identity': nodesOption },
   run: async (given) => {
     const folder = homeOf(given.values, process.env);
     const made = isHome(folder) ? undefined : await homeFromOptions(given);
@@ -85,6 +93,12 @@ export const up: Command = {
 
 /** The options that `up` hands on to its processes. */
 export function overridesIn(given: Given): Readonly<Record<string, string>> {
-  const { home: _home, 'passphrase-file': _passphrase, users: _users, ...overrides } = given.values;
+  const {
+    home: _home,
+    'passphrase-file': _passphrase,
+    users: _users,
+    'nodes-per-identity': _nodes,
+    ...overrides
+  } = given.values;
   return overrides;
 }

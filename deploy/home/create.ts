@@ -42,6 +42,8 @@ export interface HomeChoices extends Omit<Choices, 'gateway' | 'postmaster' | 'd
   readonly passphrase: string | undefined;
   /** Names before the @. */
   readonly users?: readonly string[];
+  /** Said once and for all: it stands in the signed description of the ring. */
+  readonly nodesPerIdentity?: number;
   readonly now: number;
 }
 
@@ -54,7 +56,8 @@ export async function createHome(folder: string, choices: HomeChoices): Promise<
 async function fillHome(layout: Layout, choices: HomeChoices): Promise<NewUser[]> {
   const { domain, now, passphrase } = choices;
   const secrecy = passphrase === undefined ? {} : { passphrase };
-  const authority = CertificateAuthority.create(domain, [], () => now);
+  const bound = choices.nodesPerIdentity === undefined ? {} : { nodesPerIdentity: choices.nodesPerIdentity };
+  const authority = CertificateAuthority.create(domain, [], () => now, undefined, bound);
   makeOwnFolder(layout.caKey);
   await writeKeyFile(layout.caKey, authority.exportKey(), { kind: 'ca', ...secrecy });
 

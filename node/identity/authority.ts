@@ -9,8 +9,9 @@ import {
   signNodeCertificate,
 } from './certificate.ts';
 import { type SigningKey, seedBytes, signingKeyFromSeed } from './keys.ts';
+import { nodePeerId } from './peer-id.ts';
 import { encodeRevocations, type Standing, standingShape } from './revocation.ts';
-import { encodeRing, type RingDescriptor } from './ring.ts';
+import { encodeRing, maxNodesPerIdentity, nodesPerIdentity, type RingDescriptor } from './ring.ts';
 import { addressShape, domainShape, serialBytes, serialShape, timeShape } from './shapes.ts';
 
 export type Clock = () => number;
@@ -25,6 +26,8 @@ const issuedShape = z.strictObject({
   /** The certified address; for a node its owner. */
   address: addressShape,
   notAfter: timeShape,
+  /** Of a node: which, so that a renewed certificate is no further node. Absent in what was issued before this was kept. */
+  peerId: z.string().max(64).optional(),
 });
 
 /** What the authority must not forget; plain JSON. Losing it loses revocations, never trust: the key is elsewhere. */
@@ -38,9 +41,16 @@ export const authorityStateShape = z.strictObject({
   revoked: z.array(serialShape),
   /** Absent in states of before there were any. */
   standings: z.array(standingShape).default([]),
+  nodesPerIdentity: z.int().min(1).max(maxNodesPerIdentity).optional(),
 });
 export type AuthorityState = z.infer<typeof authorityStateShape>;
 export type IssuedCertificate = z.infer<typeof issuedShape>;
+
+/** What the authority does not certify. */
+export class AuthorityFault extends Error {
+  override readonly name = 'AuthorityFault';
+  readonly code = 'too-many-nodes';
+}
 
 /**
  * Issues and revokes the certificates of one ring. Holds the CA key in memory; writes nothing: after each call that
@@ -58,11 +68,19 @@ export class CertificateAuthority {
     this.#key = signingKeyFromSeed(seed);
     this.#state = structuredClone(state);
     this.#now = now;
-    this.ring = { name: state.name, domains: state.domains, caKey: this.#key.public, createdAt: state.createdAt };
+    const { name, domains, createdAt, nodesPerIdentity: bound } = state;
+    const setting = bound === undefined ? {} : { nodesPerIdentity: bound };
+    this.ring = { name, domains, caKey: this.#key.public, createdAt, ...setting };
   }
 
   /** A new ring. `domains` are those it serves besides its name. Without a seed the key is fresh. */
-  static create(name: Domain, domains: readonly Domain[], now: Clock, seed?: Uint8Array): CertificateAuthority {
+  static create(
+    name: Domain,
+    domains: readonly Domain[],
+    now: Clock,
+    seed?: Uint8Array,
+    settings: Pick<RingDescriptor, 'nodesPerIdentity'> = {},
+  ): CertificateAuthority {
     const all = [...new Set([name, ...domains])];
     const state: AuthorityState = {
       version: 1,
@@ -73,6 +91,7 @@ export class CertificateAuthority {
       issued: [],
       revoked: [],
       standings: [],
+      ...(settings.nodesPerIdentity === undefined ? {} : { nodesPerIdentity: settings.nodesPerIdentity }),
     };
     return new CertificateAuthority(seed ?? randomBytes(seedBytes), state, now);
   }
@@ -108,14 +127,17 @@ export class CertificateAuthority {
     return certificate;
   }
 
+  /** Throws {@link AuthorityFault} when its owner has as many nodes as an identity may have. */
   issueNode(subject: {
     readonly peerKey: Uint8Array;
     readonly owner: Address;
     readonly days: number;
   }): NodeCertificate {
     const { days, ...claims } = subject;
+    const peerId = nodePeerId(subject.peerKey);
+    this.#checkNodesOf(subject.owner, peerId);
     const certificate = signNodeCertificate({ ...claims, ...this.#frame(days) }, this.#key);
-    this.#record('node', subject.owner, certificate);
+    this.#record('node', subject.owner, certificate, peerId);
     return certificate;
   }
 
@@ -165,8 +187,26 @@ export class CertificateAuthority {
     return { serial, ring: this.ring.name, notBefore: now, notAfter: now + Math.round(days * dayMs) };
   }
 
-  #record(kind: IssuedCertificate['kind'], address: Address, made: { serial: string; notAfter: number }): void {
-    this.#state.issued.push({ serial: made.serial, kind, address, notAfter: made.notAfter });
+  #checkNodesOf(owner: Address, fresh: string): void {
+    const now = this.#now();
+    const most = nodesPerIdentity(this.ring);
+    const nodes = this.issued().filter((one) => one.kind === 'node' && one.address === owner);
+    const held = nodes.filter(({ revoked, notAfter, peerId }) => !revoked && notAfter >= now && peerId !== fresh);
+    const count = new Set(held.map(({ peerId, serial }) => peerId ?? serial)).size;
+    if (count < most) return;
+    throw new AuthorityFault(
+      `${owner} has ${count} nodes, and an identity of this ring may have ${most}; give the machine to another user (node invite --user ADDRESS), or revoke one that is gone (node list, node revoke SERIAL)`,
+    );
+  }
+
+  #record(
+    kind: IssuedCertificate['kind'],
+    address: Address,
+    made: { serial: string; notAfter: number },
+    peerId?: string,
+  ): void {
+    const node = peerId === undefined ? {} : { peerId };
+    this.#state.issued.push({ serial: made.serial, kind, address, notAfter: made.notAfter, ...node });
   }
 
   #forgetExpired(now: number): void {

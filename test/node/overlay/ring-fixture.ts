@@ -37,9 +37,9 @@ export interface Ring {
 /** A certificate authority and `count` real overlays in this process, on 127.0.0.1, all connected when it resolves. */
 export async function makeRing(
   count: number,
-  { now = Date.now, log = silentLog }: { now?: Clock; log?: Log } = {},
+  { now = Date.now, log = silentLog, nodesPerIdentity }: { now?: Clock; log?: Log; nodesPerIdentity?: number } = {},
 ): Promise<Ring> {
-  const ca = CertificateAuthority.create(testDomain, [], now);
+  const ca = CertificateAuthority.create(testDomain, [], now, undefined, { nodesPerIdentity });
   const list = ca.revocations();
   const home = await mkdtemp(path.join(tmpdir(), 'epost-ring-'));
   const nodes: RingNode[] = [];

@@ -3,10 +3,13 @@
 import { createHash, createPrivateKey, createSign, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
+import { sealMessage } from 'mailauth';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Domain } from '../../policy/address.ts';
 import { standardPolicy } from '../../policy/standard.ts';
 import { testdata } from '../testdata.ts';
-import { policyOf, RawClient, startUnderTest, type UnderTest } from './inbound/listener-under-test.ts';
+import { resultsIn } from './authentication-results.ts';
+import { address, policyOf, RawClient, startUnderTest, type UnderTest } from './inbound/listener-under-test.ts';
 
 interface Case {
   readonly id: string;
@@ -26,6 +29,7 @@ interface Case {
     a?: string;
     l?: number;
     arc?: boolean;
+    aar?: string;
   } | null;
   readonly expect: {
     readonly never: string | null;
@@ -50,16 +54,21 @@ const record = (key: { publicKey: KeyObject }): { TXT: unknown[] } => ({
   ],
 });
 
+const own = 'victim.example';
+const users = ['victim', 'second', 'user', 'admin', 'boss'];
 let gateway: UnderTest;
 
 beforeAll(async () => {
   if (!here) return;
+  // The addresses of the corpus' world, on loopback: 203.0.113.66 is 127.0.0.66.
   const attackerSpf = { TXT: ['v=spf1 ip4:127.0.0.66 -all'] };
   gateway = await startUnderTest({
     policy: policyOf(standardPolicy),
     zone: {
       'legitimate.example': { TXT: ['v=spf1 ip4:192.0.2.10 -all'] },
-      '_dmarc.legitimate.example': { TXT: ['v=DMARC1; p=reject; sp=reject; adkim=r; aspf=r'] },
+      '_dmarc.legitimate.example': {
+        TXT: ['v=DMARC1; p=reject; sp=reject; adkim=r; aspf=r; rua=mailto:d@legitimate.example'],
+      },
       's1._domainkey.legitimate.example': record(keys.legitimate),
       'weak._domainkey.legitimate.example': record(weak),
       'attack.example': attackerSpf,
@@ -69,19 +78,30 @@ beforeAll(async () => {
       's._domainkey.example': record(keys.attacker),
       'sel._domainkey.attack.example': record(keys.attacker),
       'selector._domainkey.attack.example': record(keys.attacker),
-      'example.org': { TXT: ['v=spf1 ip4:192.0.2.1 -all'] },
-      '_dmarc.example.org': { TXT: ['v=DMARC1; p=reject; aspf=s; adkim=s'] },
+      [own]: { TXT: ['v=spf1 ip4:192.0.2.1 -all'] },
+      [`_dmarc.${own}`]: { TXT: ['v=DMARC1; p=reject; aspf=s; adkim=s'] },
+    },
+    parts: {
+      config: {
+        hostname: `mx.${own}`,
+        ring: own,
+        domains: [own as Domain],
+        aliases: new Map(),
+        gateway: address(`gateway@${own}`),
+      },
     },
   });
+  for (const name of users) gateway.people.set(`${name}@${own}`, { kind: 'found', certificate: { kind: 'user' } });
 });
 afterAll(async () => {
   if (here) await gateway.stop();
 });
 
 /** The signature the case asks for: over the From it names and the body, simple/simple, as an attacker would make it. */
-function signed(attack: Case, message: Buffer): Buffer {
+async function signed(attack: Case, message: Buffer): Promise<Buffer> {
   const how = attack.dkim_sign;
-  if (how === null || how.arc === true) return message;
+  if (how === null) return message;
+  if (how.arc === true) return Buffer.concat([await sealed(how, message), message]);
   const text = message.toString('latin1');
   const split = text.indexOf('\r\n\r\n');
   const body = Buffer.from(text.slice(split + 4), 'latin1');
@@ -108,55 +128,133 @@ function signed(attack: Case, message: Buffer): Buffer {
   ]);
 }
 
-/** One session; every reply, and the trace of the transaction if there was one. */
-async function attackWith(attack: Case): Promise<{ replies: string[]; taken: boolean }> {
-  const ours = (text: string): string =>
-    text.replaceAll('victim.example', 'example.org').replace(/<(?:victim|second)@/g, '<alice@');
-  const client = await RawClient.connect(gateway.port, '127.0.0.66');
-  const replies = [
-    await client.say(`EHLO ${attack.helo}`),
-    await client.say(`MAIL FROM:${ours(attack.mail_from_line)}`),
-  ];
-  for (const line of attack.rcpt_to_lines) replies.push(await client.say(`RCPT TO:${ours(line)}`));
-  let taken = false;
-  if (replies.every((reply) => reply.startsWith('2'))) {
-    const text = ours(Buffer.from(attack.message_b64, 'base64').toString('latin1'));
-    const message = signed(attack, Buffer.from(text, 'latin1')).toString('latin1').replace(/^\./gm, '..');
-    const reply = await client.data(Buffer.from(message.endsWith('\r\n') ? message : `${message}\r\n`, 'latin1'));
-    taken = reply.startsWith('250');
-    replies.push(reply);
-  }
-  client.close();
-  return { replies, taken };
+/** A valid first set of an ARC chain, whose sealer says that all was well. */
+async function sealed({ d, s, aar = '' }: NonNullable<Case['dkim_sign']>, message: Buffer): Promise<Buffer> {
+  const privateKey = keys.attacker.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  const authResults = aar.replace(/^i=1; /, '');
+  const sealing = { signingDomain: d, selector: s, privateKey, authResults, cv: 'none', algorithm: 'rsa-sha256' };
+  return await sealMessage(message, sealing);
 }
 
-const incoming = cases.filter((attack) => !['submission', 'relay'].includes(attack.group));
+interface Outcome {
+  readonly kind: 'reject' | 'defer' | 'junk' | 'quarantine' | 'deliver';
+  readonly replies: readonly string[];
+  /** The message as it was kept, if it was. */
+  readonly kept: string;
+  readonly evidence: { readonly [fact: string]: unknown };
+}
+
+/** One session, and what became of it by the reply, the queue and the octets kept. */
+async function attackWith(attack: Case): Promise<Outcome> {
+  const before = gateway.events.length;
+  const client = await RawClient.connect(gateway.port, '127.0.0.66');
+  const replies = [await client.say(`EHLO ${attack.helo}`), await client.say(`MAIL FROM:${attack.mail_from_line}`)];
+  for (const line of attack.rcpt_to_lines) replies.push(await client.say(`RCPT TO:${line}`));
+  if (replies.every((reply) => reply.startsWith('2'))) {
+    const message = await signed(attack, Buffer.from(attack.message_b64, 'base64'));
+    const text = message.toString('latin1').replace(/^\./gm, '..');
+    replies.push(await client.data(Buffer.from(text.endsWith('\r\n') ? text : `${text}\r\n`, 'latin1')));
+  }
+  client.close();
+  const evidence = gateway.events.slice(before).find((event) => event.what === 'evidence') ?? {};
+  const refusal = replies.find((reply) => !reply.startsWith('2'));
+  if (refusal !== undefined) return { kind: refusal.startsWith('4') ? 'defer' : 'reject', replies, kept: '', evidence };
+  const trace = replies.at(-1)?.split(' ').at(-1) ?? '';
+  const [job] = await gateway.jobs([`in:${trace}`]);
+  const state = (await gateway.queue.get(`in:${trace}`))?.state;
+  const kept = Buffer.from(job?.message as Uint8Array).toString('latin1');
+  const kind = state === 'held' ? 'quarantine' : job?.folder === 'inbox' ? 'deliver' : 'junk';
+  return { kind, replies, kept, evidence };
+}
+
+/** The outcomes that the corpus allows, in our words: what it calls quarantined lies in Junk, or is held. */
+function allowed({ expect: { may, inbox } }: Case): ReadonlySet<Outcome['kind']> {
+  const kinds = new Set<Outcome['kind']>();
+  for (const outcome of may) {
+    if (outcome.startsWith('reject')) kinds.add('reject');
+    if (/^(?:defer|limit)/.test(outcome)) kinds.add('defer');
+    if (outcome.startsWith('quarantine') || outcome === 'deliver flagged') kinds.add('junk').add('quarantine');
+    if (/^deliver(?! flagged)/.test(outcome) || outcome.startsWith('evaluate')) kinds.add('deliver').add('junk');
+  }
+  if (inbox === false || inbox === 'flagged') kinds.delete('deliver');
+  return kinds;
+}
+
+/** Whether the results that we put on a message, read by a parser of the test's own, say that DMARC passed for this name or one below it. */
+function passesFor(kept: string, name: string): boolean {
+  const fields = kept.split('\r\n\r\n', 1)[0]?.split(/\r\n(?![ \t])/) ?? [];
+  return fields
+    .flatMap((field) => resultsIn(field, `mx.${own}`))
+    .some(({ method, result, from }) => method === 'dmarc' && result === 'pass' && `.${from}`.endsWith(`.${name}`));
+}
+
+const sessions = cases.filter(({ group }) => group !== 'submission');
 
 describe.skipIf(!here)('attacks on sender authentication (skipped where ../shared/testdata is absent)', () => {
-  it('the corpus is there', () => expect(incoming.length).toBeGreaterThan(50));
-
-  it.each(incoming.map((attack) => [attack.id, attack] as const))('%s', async (_id, attack) => {
-    const before = gateway.events.length;
-    const { taken } = await attackWith(attack);
-    const evidence = gateway.events.slice(before).find((event) => event.what === 'evidence');
-    if (
-      /dmarc=pass for (?:a subdomain of )?(?:legitimate|victim)|dmarc=pass$|bank\.example/.test(
-        attack.expect.never ?? '',
-      )
-    ) {
-      const author = String(evidence?.['author'] ?? '');
-      expect(evidence?.['dmarc'] === 'pass' && /(?:legitimate|bank)\.example$|example\.org$/.test(author)).toBe(false);
-    }
-    if (!attack.expect.may.some((outcome) => outcome.startsWith('deliver')) && attack.expect.inbox === false) {
-      const folders = taken ? (await gateway.jobs()).slice(-1).map((job) => job.folder) : [];
-      expect(folders).not.toContain('inbox');
-    }
-    if (attack.expect.may.length === 1 && attack.expect.may[0] === 'deliver') expect(taken).toBe(true);
+  it('the corpus is there, and each bar of it is one that this test knows', () => {
+    expect(cases).toHaveLength(70);
+    const known =
+      /^(?:dmarc=pass(?: for (?:a subdomain of )?[a-z.-]+)?|leave or trust the forged field|write an Authentication-Results field .*|count a signature that leaves part .*|align with bank\.example .*|emit a header or IMAP envelope line .*|accept the recipient|relay to elsewhere\.example|relay or DKIM-sign .*)$/;
+    for (const { expect: bar } of cases) expect(bar.never ?? 'dmarc=pass').toMatch(known);
   });
 
-  const relaying = cases.filter((attack) => attack.group === 'relay');
-  it.each(relaying.map((attack) => [attack.id, attack] as const))('%s', async (_id, attack) => {
-    const { replies } = await attackWith(attack);
-    expect(replies.some((reply) => /^5\d\d/.test(reply))).toBe(true);
+  it.each(sessions.map((attack) => [`${attack.id}: ${attack.title.replace(/\p{Cc}/gu, ' ')}`, attack] as const))(
+    '%s',
+    async (_id, attack) => {
+      const outcome = await attackWith(attack);
+      const { kind, kept, evidence } = outcome;
+      const { never, inbox } = attack.expect;
+      expect([...allowed(attack)]).toContain(kind);
+      const [, brand] = /^dmarc=pass for (?:a subdomain of )?(.+)$/.exec(never ?? '') ?? [];
+      if (brand !== undefined || never === 'dmarc=pass' || /bank\.example/.test(never ?? '')) {
+        const name = brand ?? (never === 'dmarc=pass' ? '192.0.2.10]' : 'bank.example');
+        expect(passesFor(kept, name)).toBe(false);
+        // Also where it was refused: by what the decision was made on.
+        expect(evidence['dmarc'] === 'pass' && String(evidence['author']).endsWith(name)).toBe(false);
+      }
+      if (never?.startsWith('count a signature') === true) {
+        expect(evidence['dkim']).not.toBe('pass');
+        expect(evidence['dmarc']).not.toBe('pass');
+      }
+      if (kept === '') return;
+      // Whatever was attacked: one field of ours, with the results we found and no other.
+      const ours = kept.split('\r\n\r\n', 1)[0]?.split(/\r\n(?![ \t])/) ?? [];
+      const fields = ours.map((field) => resultsIn(field, `mx.${own}`)).filter((results) => results.length > 0);
+      expect(fields).toHaveLength(1);
+      const methods = fields[0]?.map(({ method }) => method) ?? [];
+      expect(methods.filter((method) => method === 'dmarc')).toHaveLength(1);
+      expect(new Set(methods).difference(new Set(['spf', 'dkim', 'dmarc', 'arc', 'iprev'])).size).toBe(0);
+      expect(kept).not.toMatch(/^X-Evil/im);
+      if (typeof inbox === 'string' && kind === 'deliver') {
+        // One address can be shown, and it is the attacker's own.
+        expect(evidence['author']).toMatch(/@attack\.example$/);
+        expect(passesFor(kept, 'attack.example')).toBe(true);
+      }
+    },
+  );
+
+  it('the domains of this world are real: what the brand itself signs passes and is delivered', async () => {
+    const attack = cases.find(({ id }) => id === 'dk-rsa-sha1');
+    if (attack?.dkim_sign == null) throw new Error('the corpus has changed');
+    const genuine = { ...attack, dkim_sign: { ...attack.dkim_sign, a: 'rsa-sha256' } };
+    const { kind, kept } = await attackWith(genuine);
+    expect([kind, passesFor(kept, 'legitimate.example')]).toEqual(['deliver', true]);
+  });
+
+  it('the chain of the forwarder that nobody trusts is a valid one', async () => {
+    const attack = cases.find(({ id }) => id === 'wl-arc-valid-but-untrusted');
+    if (attack === undefined) throw new Error('the corpus has changed');
+    expect((await attackWith(attack)).evidence['arc']).toBe('pass');
+  });
+
+  it('nothing of all this left for another host', async () => {
+    const jobs = await Promise.all(
+      (['due', 'held', 'running', 'failed', 'done'] as const).map((state) =>
+        gateway.queue.list({ state, limit: 1_000 }),
+      ),
+    );
+    expect(jobs.flat().filter(({ lane }) => !lane.startsWith('in'))).toEqual([]);
+    const recipients = (await gateway.jobs()).flatMap((job) => job.recipients);
+    expect(recipients.filter((one) => !users.some((name) => one === `${name}@${own}`))).toEqual([]);
   });
 });

@@ -9,10 +9,13 @@ import { HomeFault } from './fault.ts';
 import { readHomeFile, readHomeJson, syncFolder, writeFileDurably } from './files.ts';
 import { type Layout, userFiles } from './layout.ts';
 import { hashPassword, passwordRecordSchema } from './password.ts';
+import { type ScramRecord, scramRecordSchema, sealScram } from './scram-record.ts';
 
 const loginSchema = z.strictObject({
   version: z.literal(1),
   password: passwordRecordSchema,
+  /** Of the same password; not there for files from before, until the next log-in by PLAIN. */
+  scram: scramRecordSchema.optional(),
   /** `new`: its folders do not exist in the ring yet and may be made; `open`: they must be found there. */
   mailbox: z.enum(['new', 'open']),
 });
@@ -86,7 +89,12 @@ export async function addUser(
     sealingKey: keys.sealing.public,
     days: userCertificateDays,
   });
-  const login: Login = { version: 1, password: await hashPassword(user.password), mailbox: 'new' };
+  const login: Login = {
+    version: 1,
+    password: await hashPassword(user.password),
+    scram: await sealScram(user.address, user.password, keys.sealing.public),
+    mailbox: 'new',
+  };
   const made: LocalUser = { address: user.address, certificate: certificate.bytes, keys, login };
   await placeUser(layout, made, user.passphrase);
   return made;
@@ -112,7 +120,27 @@ export async function setPassword(layout: Layout, address: Address, password: st
   if (!existsSync(files.folder))
     throw new HomeFault('no-such-user', `${address} has no mailbox on this home; \`epost user list\` shows who has`);
   const mailbox = existsSync(files.login) && readFileSync(files.login, 'utf8').includes('"new"') ? 'new' : 'open';
-  writeFileDurably(files.login, loginText({ version: 1, password: await hashPassword(password), mailbox }));
+  const sealTo = sealToOf(layout, address);
+  const scram = sealTo === undefined ? {} : { scram: await sealScram(address, password, sealTo) };
+  writeFileDurably(files.login, loginText({ version: 1, password: await hashPassword(password), ...scram, mailbox }));
+}
+
+/** A file that is not readable is no reason not to write a new one. */
+function sealToOf(layout: Layout, address: Address): Uint8Array | undefined {
+  try {
+    const { scram } = readLogin(layout, address);
+    return scram === undefined ? undefined : Buffer.from(scram.sealTo, 'base64');
+  } catch (fault) {
+    if (fault instanceof HomeFault) return undefined;
+    throw fault;
+  }
+}
+
+/** Keeps the SCRAM keys of a password that was just shown, unless the file has another one by now. */
+export function keepScram(layout: Layout, address: Address, login: Login, scram: ScramRecord): void {
+  const now = readLogin(layout, address);
+  if (now.password.hash !== login.password.hash) return;
+  writeFileDurably(userFiles(layout, address).login, loginText({ ...now, scram }));
 }
 
 /** The mailbox's folders exist in the ring from now on: never make them anew. */

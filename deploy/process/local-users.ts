@@ -1,7 +1,8 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Account, Accounts, Login } from '../../node/access/account.ts';
+import type { Account, Accounts, Login, ScramAccounts } from '../../node/access/account.ts';
+import type { ScramKeys } from '../../node/access/scram.ts';
 import { checkIdentityCertificate, type IdentityCertificate, type Trust } from '../../node/identity/certificate.ts';
 import { deliverTo } from '../../node/mail/delivery.ts';
 import { type Mailbox } from '../../node/mail/mailbox.ts';
@@ -18,7 +19,8 @@ import { type Address, parseAddress, withoutTag } from '../../policy/address.ts'
 import { serviceAddress } from '../home/create.ts';
 import { type Layout, userFiles } from '../home/layout.ts';
 import { hashPassword, passwordMatches } from '../home/password.ts';
-import { type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
+import { openScram, scramIterations, scramSaltBytes, sealScram } from '../home/scram-record.ts';
+import { keepScram, type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
 import type { TraceEvent } from '../trace/store.ts';
 import { Closing } from './closing.ts';
 import { KeptLimits } from './kept-limits.ts';
@@ -33,6 +35,8 @@ export interface LocalUsersOptions {
   readonly post: Post;
   /** What the gateway of this home, if it has one, calls its users besides (`gateway.aliases`). */
   readonly aliases: ReadonlyMap<Address, Address>;
+  /** Always the same on this node, and known to nobody else: makes up what SCRAM says of names that nobody has. */
+  readonly decoySecret: Uint8Array;
   readonly trust: () => Trust;
   readonly seen: SeenIds;
   readonly now: () => number;
@@ -65,6 +69,7 @@ interface Resident {
   trouble: string;
   /** HMAC of the password that was last found right, so that a program that logs in often does not cost a scrypt each time. */
   known: Buffer | undefined;
+  scram: ScramKeys | undefined;
 }
 
 const firstRetryMs = 500;
@@ -86,6 +91,41 @@ export class LocalUsers implements Accounts {
     this.#options = options;
   }
 
+  readonly scram: ScramAccounts = {
+    keys: async (username) => {
+      const resident = this.#residentOf(username);
+      if (resident !== undefined && resident.scram === undefined)
+        this.#options.log.info(
+          { user: resident.user.address },
+          'there are no SCRAM keys of this password yet; a log-in by PLAIN, or `epost user passwd`, makes them',
+        );
+      return resident?.scram ?? this.#madeUp(username);
+    },
+    admit: async (username) => {
+      const resident = this.#residentOf(username);
+      return resident === undefined ? { kind: 'refused' } : this.#admitted(resident);
+    },
+  };
+
+  #residentOf(username: string): Resident | undefined {
+    const parsed = parseAddress(username);
+    return parsed.kind === 'address' ? this.#residents.get(parsed.address) : undefined;
+  }
+
+  /** RFC 5802 §9: the answer for a name that nobody has looks like one for a user, and stays the same. */
+  #madeUp(username: string): ScramKeys {
+    const parsed = parseAddress(username);
+    const name = parsed.kind === 'address' ? parsed.address : username;
+    const part = (of: string): Buffer =>
+      createHmac('sha256', this.#options.decoySecret).update(`${of}\0${name}`).digest();
+    return {
+      salt: part('salt').subarray(0, scramSaltBytes),
+      iterations: scramIterations,
+      storedKey: part('stored'),
+      serverKey: part('server'),
+    };
+  }
+
   /** Makes who is served match the files of the home: newcomers come in, who has gone leaves, passwords are read again. */
   async reload(): Promise<void> {
     const { layout, passphrase, log } = this.#options;
@@ -100,6 +140,7 @@ export class LocalUsers implements Accounts {
         resident.login = readLogin(layout, address);
         resident.policy.read();
         resident.known = undefined;
+        resident.scram = scramOf(resident.user, resident.login);
       }
     }
     log.info({ users: this.#residents.size }, 'the users of this node are read');
@@ -121,13 +162,30 @@ export class LocalUsers implements Accounts {
   }
 
   async login(username: string, password: string): Promise<Login> {
-    const parsed = parseAddress(username);
-    const resident = parsed.kind === 'address' ? this.#residents.get(parsed.address) : undefined;
+    const resident = this.#residentOf(username);
     if (resident === undefined) {
       await passwordMatches(password, await this.#decoy);
       return { kind: 'refused' };
     }
     if (!(await this.#isRight(resident, password))) return { kind: 'refused' };
+    if (resident.scram === undefined) await this.#makeScram(resident, password);
+    return this.#admitted(resident);
+  }
+
+  /** For login files from before there were SCRAM keys. */
+  async #makeScram(resident: Resident, password: string): Promise<void> {
+    const { user, login } = resident;
+    const { layout, log } = this.#options;
+    try {
+      const record = await sealScram(user.address, password, user.keys.sealing.public);
+      keepScram(layout, user.address, login, record);
+      resident.scram = openScram(user.address, record, user.keys.sealing);
+    } catch (fault) {
+      log.warn({ user: user.address, fault }, 'the SCRAM keys could not be kept; PLAIN works all the same');
+    }
+  }
+
+  #admitted(resident: Resident): Login {
     if (resident.home === undefined) return { kind: 'unavailable', reason: resident.trouble };
     return { kind: 'account', account: this.#account(resident, resident.home) };
   }
@@ -203,6 +261,7 @@ export class LocalUsers implements Accounts {
       home: undefined,
       trouble: 'the mailbox is being opened',
       known: undefined,
+      scram: scramOf(user, user.login),
     };
     this.#residents.set(user.address, resident);
     this.#bringIn(resident, resolve).catch((fault: unknown) =>
@@ -304,6 +363,10 @@ export class LocalUsers implements Accounts {
     resident.leave.abort();
     await resident.home?.close();
   }
+}
+
+function scramOf({ address, keys }: LocalUser, { scram }: LocalUser['login']): ScramKeys | undefined {
+  return scram === undefined ? undefined : openScram(address, scram, keys.sealing);
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

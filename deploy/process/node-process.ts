@@ -5,6 +5,7 @@ import { LoginGate, sleep } from '../../node/access/login-gate.ts';
 import { startSubmission } from '../../node/access/submission/server.ts';
 import { serveDoor } from '../../node/door/server.ts';
 import { checkNodeCertificate } from '../../node/identity/certificate.ts';
+import { deriveKey } from '../../node/identity/derive.ts';
 import { readKeyFile } from '../../node/identity/key-file.ts';
 import { RevocationState } from '../../node/identity/revocation.ts';
 import { openSeenIds } from '../../node/notify/seen.ts';
@@ -75,6 +76,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     hostname: config.hostname,
     post,
     aliases: aliasMap(config.gateway?.aliases ?? {}, [ring.name, ...ring.domains]),
+    decoySecret: deriveKey(peerSeed, 'login/decoy'),
     trust: () => trustOf(post.overlay, Date.now),
     seen,
     now: Date.now,

@@ -2,6 +2,7 @@ import type { Address, Domain } from '../../policy/address.ts';
 import type { Mailbox } from '../mail/mailbox.ts';
 import type { Submission } from '../mail/send.ts';
 import type { Lookup } from '../store/directory.ts';
+import type { ScramKeys } from './scram.ts';
 
 /** RFC 3461: what a sender asked to be told about one recipient. */
 export interface RecipientNotify {
@@ -41,4 +42,14 @@ export type Login =
 /** Who may log in. Implementations compare in constant time and need as long for a name they do not know. */
 export interface Accounts {
   login(username: string, password: string, from: { readonly ip: string }): Promise<Login>;
+  /** Where it is, SCRAM is announced. */
+  readonly scram?: ScramAccounts;
+}
+
+/** Log-ins that prove a password without sending it (RFC 5802). */
+export interface ScramAccounts {
+  /** For a name that nobody has, made up, and always the same: the answer does not tell who exists. */
+  keys(username: string): Promise<ScramKeys>;
+  /** The user, who has proved that he knows his password. */
+  admit(username: string): Promise<Login>;
 }

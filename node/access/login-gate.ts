@@ -1,4 +1,4 @@
-import type { Accounts, Login } from './account.ts';
+import type { Accounts, Login, ScramAccounts } from './account.ts';
 import type { Clock, Log } from './log.ts';
 import { Throttle, type ThrottleLimits, throttleLimits } from './throttle.ts';
 
@@ -46,16 +46,33 @@ export class LoginGate {
   }
 
   async login(username: string, password: string, from: { ip: string; signal: AbortSignal }): Promise<Login> {
+    return await this.attempt(username, from, async () =>
+      Buffer.byteLength(password) > maxPasswordBytes
+        ? { kind: 'refused' }
+        : await this.#accounts.login(username, password, { ip: from.ip }),
+    );
+  }
+
+  get scram(): ScramAccounts | undefined {
+    return this.#accounts.scram;
+  }
+
+  /** The same for a log-in of another kind: `check` is only asked when the name and the address are not locked out. */
+  async attempt(
+    username: string,
+    from: { ip: string; signal: AbortSignal },
+    check: () => Promise<Login>,
+  ): Promise<Login> {
     const started = this.#now();
-    const answer = await this.#check(username, password, from.ip);
+    const answer = await this.#check(username, from.ip, check);
     if (answer.kind !== 'refused') return answer;
     const waited = this.#now() - started;
     await this.#sleep(Math.max(0, this.#throttle.refusalDelayMs(from.ip, username) - waited), from.signal);
     return answer;
   }
 
-  async #check(username: string, password: string, ip: string): Promise<Login> {
-    if (Buffer.byteLength(username) > maxUsernameBytes || Buffer.byteLength(password) > maxPasswordBytes) {
+  async #check(username: string, ip: string, check: () => Promise<Login>): Promise<Login> {
+    if (Buffer.byteLength(username) > maxUsernameBytes) {
       return this.#refused(ip, username.slice(0, maxUsernameBytes));
     }
     const permission = this.#throttle.permission(ip, username);
@@ -67,7 +84,7 @@ export class LoginGate {
     if (checking >= this.#limits.maxAtOnce) return { kind: 'unavailable', reason: 'too many log-ins at once' };
     this.#checking.set(ip, checking + 1);
     try {
-      const answer = await this.#accounts.login(username, password, { ip });
+      const answer = await check();
       if (answer.kind === 'account') this.#throttle.succeeded(ip, username);
       return answer.kind === 'refused' ? this.#refused(ip, username) : answer;
     } finally {

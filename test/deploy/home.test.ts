@@ -17,12 +17,22 @@ import { commands } from '../../deploy/command/table.ts';
 import { createHome } from '../../deploy/home/create.ts';
 import { HomeFault } from '../../deploy/home/fault.ts';
 import { inviteText, joinHome, parseInvite } from '../../deploy/home/invite.ts';
-import { type Layout, layoutOf, runFolder } from '../../deploy/home/layout.ts';
+import { type Layout, layoutOf, runFolder, userFiles } from '../../deploy/home/layout.ts';
 import { acquireLock } from '../../deploy/home/lock.ts';
 import { issueNode } from '../../deploy/home/node-files.ts';
 import { generatePassword, hashPassword, passwordMatches } from '../../deploy/home/password.ts';
 import { openAuthority, readRing } from '../../deploy/home/ring-files.ts';
-import { addUser, listUsers, readUser, removeUser, setPassword } from '../../deploy/home/users.ts';
+import { openScram } from '../../deploy/home/scram-record.ts';
+import {
+  addUser,
+  keepScram,
+  listUsers,
+  readLogin,
+  readUser,
+  removeUser,
+  setPassword,
+} from '../../deploy/home/users.ts';
+import { scramKeys } from '../../node/access/scram.ts';
 import { checkIdentityCertificate, checkNodeCertificate } from '../../node/identity/certificate.ts';
 import { RevocationState } from '../../node/identity/revocation.ts';
 import type { Address, Domain } from '../../policy/address.ts';
@@ -148,6 +158,19 @@ describe('users', () => {
     expect(await passwordMatches('second', login.password)).toBe(true);
     expect(await passwordMatches('first', login.password)).toBe(false);
     expect(login.mailbox).toBe('new');
+    // The same password by SCRAM: sealed to the user, of no use without his key.
+    const { keys } = await readUser(layout, carol, undefined);
+    const scram = openScram(carol, login.scram!, keys.sealing);
+    expect(scram).toEqual(await scramKeys('second', scram!.salt, scram!.iterations));
+    expect(openScram(alice, login.scram!, keys.sealing)).toBeUndefined();
+    // A file from before there was SCRAM: made at the next log-in, unless the password is another one by then.
+    const { scram: record, ...old } = login;
+    writeFileSync(userFiles(layout, carol).login, JSON.stringify(old));
+    expect(readLogin(layout, carol).scram).toBeUndefined();
+    keepScram(layout, carol, { ...old, password: await hashPassword('other') }, record!);
+    expect(readLogin(layout, carol).scram).toBeUndefined();
+    keepScram(layout, carol, old, record!);
+    expect(readLogin(layout, carol)).toEqual(login);
     removeUser(layout, carol);
     expect(await faultOf(() => readUser(layout, carol, undefined))).toBe('no-such-user');
   });

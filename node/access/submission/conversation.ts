@@ -1,8 +1,10 @@
 import { domainOf, parseAddress, withoutTag } from '../../../policy/address.ts';
 import { MailFault } from '../../mail/fault.ts';
-import type { Account, RecipientNotify, SubmittedEnvelope } from '../account.ts';
+import type { Account, Login, RecipientNotify, SubmittedEnvelope } from '../account.ts';
 import type { Clock, Log } from '../log.ts';
 import type { LoginGate } from '../login-gate.ts';
+import type { Channel } from '../scram.ts';
+import { ScramExchange } from '../scram-exchange.ts';
 import type { SubmissionLimits } from './limits.ts';
 import { prepare } from './prepare.ts';
 import { type Reply, reply } from './reply.ts';
@@ -63,12 +65,35 @@ export class Conversation {
   }
 
   async logIn(given: { username: string; password: string; authorization: string }): Promise<Reply | undefined> {
-    const { gate, limits, log } = this.#parts;
+    const { gate } = this.#parts;
     // RFC 4616 §2: acting for another user is something nobody may do here.
     if (given.authorization !== '' && given.authorization !== given.username) {
       return reply(535, '5.7.8', 'nobody may act for another');
     }
     const answer = await gate.login(given.username, given.password, { ip: this.#ip, signal: this.#over.signal });
+    return this.#admitted(answer);
+  }
+
+  /** SCRAM on this connection (RFC 5802); undefined where nobody could prove a password so. */
+  scram(channel: Channel): ScramExchange | undefined {
+    const { gate } = this.#parts;
+    return gate.scram === undefined ? undefined : new ScramExchange(gate, gate.scram, channel);
+  }
+
+  /** The last step of a SCRAM exchange: who it logs in, or the reply that refuses. */
+  async proved(
+    exchange: ScramExchange,
+    final: string,
+  ): Promise<{ readonly kind: 'account'; readonly user: string; readonly serverFinal: string } | Reply> {
+    const step = await exchange.final(final, { ip: this.#ip, signal: this.#over.signal });
+    if (step.kind !== 'decided') return reply(501, '5.5.2', step.kind === 'malformed' ? step.why : 'not decided');
+    const refusal = this.#admitted(step.login);
+    if (refusal !== undefined) return refusal;
+    return { kind: 'account', user: this.#account?.address ?? '', serverFinal: step.serverFinal };
+  }
+
+  #admitted(answer: Login): Reply | undefined {
+    const { limits, log } = this.#parts;
     switch (answer.kind) {
       case 'account':
         this.#account = answer.account;

@@ -4,10 +4,12 @@ import { joinedInSlices } from '../../mail/slices.ts';
 import type { Accounts, RecipientNotify } from '../account.ts';
 import type { Clock, Log } from '../log.ts';
 import { LoginGate, sleep } from '../login-gate.ts';
+import { scramMechanisms } from '../scram-exchange.ts';
 import type { TlsSource } from '../tls-source.ts';
 import { Conversation, type ConversationParts, type Trace, type Transaction } from './conversation.ts';
 import { type SubmissionLimits, submissionLimits } from './limits.ts';
 import { type Reply, reply, said } from './reply.ts';
+import type { ScramDoor } from './scram-command.ts';
 import { type SmtpSession, SubmissionServer } from './smtp-server.ts';
 
 export interface SubmissionOptions {
@@ -115,7 +117,11 @@ class Desk {
       onData: this.#data,
       onClose: (session: SmtpSession) => this.#close(session),
     } satisfies ConstructorParameters<typeof SubmissionServer>[0];
-    return new SubmissionServer(options, limits.maxBadCommands);
+    return new SubmissionServer(options, {
+      maxBadCommands: limits.maxBadCommands,
+      scramMechanisms: (exporter) => scramMechanisms(this.#parts.gate.scram, exporter),
+      scramDoor: (session) => this.#scramDoor(session),
+    });
   }
 
   #connect(session: SmtpSession, done: Done): void {
@@ -153,6 +159,15 @@ class Desk {
       (own) => own.logIn({ username, password: password ?? '', authorization: authzid }),
     );
   };
+
+  #scramDoor(session: SmtpSession): ScramDoor | undefined {
+    const conversation = this.#conversations.get(session)?.conversation;
+    if (conversation === undefined) return undefined;
+    return {
+      begin: (channel) => conversation.scram(channel),
+      prove: (exchange, final) => conversation.proved(exchange, final),
+    };
+  }
 
   readonly #mailFrom: ServerHandlers['onMailFrom'] = ({ address, args }, session, done) => {
     this.#step(

@@ -1,3 +1,4 @@
+import { scramMechanisms } from '../../scram-exchange.ts';
 import type { Session } from './session.ts';
 
 const always = ['IMAP4rev1', 'IMAP4rev2', 'SASL-IR', 'LITERAL+', 'ID', 'ENABLE'];
@@ -18,5 +19,7 @@ export function capabilities(session: Session): string {
       `APPENDLIMIT=${maxMessageBytes}`,
     ].join(' ');
   }
-  return [...always, ...(session.secure ? ['AUTH=PLAIN'] : ['STARTTLS', 'LOGINDISABLED'])].join(' ');
+  if (!session.secure) return [...always, 'STARTTLS', 'LOGINDISABLED'].join(' ');
+  const mechanisms = ['PLAIN', ...scramMechanisms(session.shared.gate.scram, session.connection.channelBinding())];
+  return [...always, ...mechanisms.map((name) => `AUTH=${name}`)].join(' ');
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { type SecureContext, TLSSocket } from 'node:tls';
+import { tlsExporter } from '../../scram-exchange.ts';
 import { type FrameLimits, Framer } from '../wire/framer.ts';
 import { Writer } from '../wire/writer.ts';
 
@@ -72,6 +73,11 @@ export class Connection {
       socket.on('secure', onSecure);
       this.signal.addEventListener('abort', onOver);
     });
+  }
+
+  /** RFC 9266: what binds a log-in to this TLS channel; undefined where there is none. */
+  channelBinding(): Buffer | undefined {
+    return this.#socket instanceof TLSSocket ? tlsExporter(this.#socket) : undefined;
   }
 
   /** Says no more and lets go; what was written is still sent if the client takes it. */

@@ -1,3 +1,5 @@
+import type { Login } from '../../account.ts';
+import { ScramExchange, scramMechanisms, scramPlusMechanism } from '../../scram-exchange.ts';
 import type { Command } from '../command/command.ts';
 import { capabilities } from './capabilities.ts';
 import { bad, type Completion, no, ok, type Session } from './session.ts';
@@ -5,9 +7,14 @@ import { bad, type Completion, no, ok, type Session } from './session.ts';
 /** STARTTLS, LOGIN and AUTHENTICATE (RFC 3501 §6.2). */
 export async function login(session: Session, username: string, password: string): Promise<Completion> {
   if (!session.secure) return no('use STARTTLS first', 'PRIVACYREQUIRED');
-  const { gate, enter, log } = session.shared;
   const { address, signal } = session.connection;
-  const answer = await gate.login(username, password, { ip: address, signal });
+  return admitted(session, await session.shared.gate.login(username, password, { ip: address, signal }));
+}
+
+/** What a decision about a log-in means for the session. */
+function admitted(session: Session, answer: Login): Completion {
+  const { enter, log } = session.shared;
+  const { address } = session.connection;
   switch (answer.kind) {
     case 'refused':
       session.logins += 1;
@@ -35,8 +42,10 @@ export async function authenticate(
   { mechanism, initial }: Extract<Command, { name: 'authenticate' }>,
 ): Promise<Completion> {
   if (!session.secure) return no('use STARTTLS first', 'PRIVACYREQUIRED');
-  if (mechanism !== 'PLAIN') return no('only AUTHENTICATE PLAIN is known here', 'CANNOT');
-  const response = initial ?? (await continuation(session));
+  const scrams = scramMechanisms(session.shared.gate.scram, session.connection.channelBinding());
+  if (scrams.includes(mechanism)) return await scram(session, mechanism, initial);
+  if (mechanism !== 'PLAIN') return no(`the mechanisms known here are ${['PLAIN', ...scrams].join(', ')}`, 'CANNOT');
+  const response = initial ?? (await continuation(session, ''));
   if (response === undefined) return bad('the response did not come');
   if (response === '*') return bad('cancelled');
   const credentials = plainCredentials(response);
@@ -48,9 +57,35 @@ export async function authenticate(
   return await login(session, username, password);
 }
 
-async function continuation(session: Session): Promise<string | undefined> {
+/** SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677, RFC 9266). The password is not sent. */
+async function scram(session: Session, mechanism: string, initial: string | undefined): Promise<Completion> {
+  const { gate } = session.shared;
+  if (gate.scram === undefined) return no('SCRAM is not offered here', 'CANNOT');
+  const { address, signal } = session.connection;
+  const channel = { plus: mechanism === scramPlusMechanism, exporter: session.connection.channelBinding() };
+  const exchange = new ScramExchange(gate, gate.scram, channel);
+  const first = decoded(initial ?? (await continuation(session, '')));
+  if (first === undefined) return bad('the response did not come, or is not base64');
+  const challenge = await exchange.first(first);
+  if (challenge.kind !== 'challenge') return bad(challenge.kind === 'malformed' ? challenge.why : 'decided too early');
+  const final = decoded(await continuation(session, challenge.text));
+  if (final === undefined) return bad('the response did not come, or is not base64');
+  const step = await exchange.final(final, { ip: address, signal });
+  if (step.kind !== 'decided') return bad(step.kind === 'malformed' ? step.why : 'not decided');
+  // RFC 3501 §6.2.2 has no place for it in the OK: the server's own proof is one more challenge, answered with nothing.
+  if (step.login.kind === 'account' && (await continuation(session, step.serverFinal)) !== '')
+    return bad('the answer to the last challenge is empty');
+  return admitted(session, step.login);
+}
+
+function decoded(response: string | undefined): string | undefined {
+  if (response === undefined || !/^[A-Za-z0-9+/]+={0,2}$/.test(response)) return undefined;
+  return Buffer.from(response, 'base64').toString('utf8');
+}
+
+async function continuation(session: Session, challenge: string): Promise<string | undefined> {
   const { connection, shared } = session;
-  await connection.writer.write('+ \r\n');
+  await connection.writer.line(`+ ${Buffer.from(challenge).toString('base64')}`);
   await connection.writer.flush();
   for (;;) {
     const line = connection.framer.nextLine();

@@ -3,7 +3,8 @@ import { checkHead, headKey, newestHeads } from '../store/head.ts';
 import type { Store } from '../store/store.ts';
 import { LogFault } from './fault.ts';
 import { LogKeys } from './head-seal.ts';
-import { type Numbered, readRecords } from './reading.ts';
+import type { LogItem } from './place.ts';
+import { readItems } from './reading.ts';
 
 /** Whose log, and what opens it: the writer gave his reader the secret. */
 export interface FollowOptions {
@@ -17,7 +18,8 @@ export interface FollowOptions {
 /** Another's log as the ring has it now. */
 export interface Followed {
   readonly length: number;
-  read(from: number): AsyncIterable<Numbered>;
+  /** As {@link Log.read}. What takes numbers is the writer's business: they are not right here. */
+  read(from: number): AsyncIterable<LogItem>;
 }
 
 /**
@@ -34,5 +36,5 @@ export async function followLog({ store, writer, secret, name }: FollowOptions):
     throw new LogFault('unavailable', `too few holders of the log ${name} answered`);
   }
   const state = keys.open(head);
-  return { length: state.length, read: (from) => readRecords(store, state, from) };
+  return { length: state.end.seq, read: (from) => readItems(store, state, from, () => 0) };
 }

@@ -15,11 +15,19 @@ export interface OwnHeads {
   readonly sent: Head | undefined;
 }
 
+/** Where a node keeps its own logs. What a promise resolves for is durable. */
+export interface LogShelf {
+  heads(key: Uint8Array): OwnHeads;
+  keepHeads(key: Uint8Array, heads: OwnHeads): Promise<void>;
+  keepBlocks(blocks: readonly Block[]): Promise<void>;
+  block(key: Uint8Array): Uint8Array | undefined;
+}
+
 /**
  * The node's own logs on its own disk (lmdb): the last heads, so that a version is never used twice and never rolled back whatever the ring
  * answers, and the groups, so that replay needs no network. Durable when a promise resolves.
  */
-export class LogDisk {
+export class LogDisk implements LogShelf {
   readonly #root: RootDatabase<Buffer, string>;
   readonly #heads: Database<Buffer, Uint8Array>;
   readonly #blocks: Database<Buffer, Uint8Array>;

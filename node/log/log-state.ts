@@ -1,6 +1,7 @@
 import { decode, encode } from '@ipld/dag-cbor';
 import { type ContentRef, decodeRef, encodeRef } from '../store/content.ts';
 import { LogFault } from './fault.ts';
+import { after, isRecord, type Join, joinRow, type Place, type Stored, samePlace, start } from './place.ts';
 
 /** Records that lie in the head itself, so that reading the newest needs one block (DESIGN §7). */
 export const maxRecent = 50;
@@ -13,29 +14,66 @@ export const fanOut = 32;
 // 32⁵ groups are 1.6 billion records.
 const maxLevels = 5;
 
-/** A stored piece of the log: a group of records (level 0) or an index node over entries of the level below. */
+/**
+ * Groups that a group and the head name beside the index: those 1, 2, 4 and 8 before it. Where a node of the index is lost, the groups under it
+ * are reached through the ones behind them, past up to seven lost ones in a row (DESIGN §7: four predecessors).
+ */
+export const backSteps: readonly number[] = [1, 2, 4, 8];
+
+/** A stored piece of the log: a group of items (level 0) or an index node over entries of the level below. */
 export interface Entry {
   readonly first: number;
   readonly count: number;
   readonly ref: ContentRef;
+  /** The place behind its last item, so that what follows keeps its numbers when this one is lost. */
+  readonly end: Place;
 }
 
-/** What a head says: all records of the log, the newest in place, the others by an index whose size grows with the logarithm of their number. */
+/** What a head says: all items of the log, the newest in place, the others by an index whose size grows with the logarithm of their number. */
 export interface LogState {
-  readonly length: number;
-  /** The last records; the first of them has the number `length - recent.length`. */
-  readonly recent: readonly Uint8Array[];
-  /** `levels[0]`: groups not under an index node yet; `levels[n]`: nodes over 32 entries of level n-1. The highest level holds the oldest records. */
+  readonly end: Place;
+  /** The last items; the first of them has the number `end.seq - recent.length`. */
+  readonly recent: readonly Stored[];
+  /** `levels[0]`: groups not under an index node yet; `levels[n]`: nodes over 32 entries of level n-1. The highest level holds the oldest items. */
   readonly levels: readonly (readonly Entry[])[];
-  readonly snapshot: { readonly seq: number; readonly ref: ContentRef } | undefined;
+  /** The newest groups, oldest first, at most 8: what the next one may name as its predecessors. */
+  readonly back: readonly Entry[];
+  readonly snapshot: { readonly at: Place; readonly ref: ContentRef } | undefined;
 }
 
-export const emptyState: LogState = { length: 0, recent: [], levels: [], snapshot: undefined };
+export const emptyState: LogState = { end: start, recent: [], levels: [], back: [], snapshot: undefined };
 
-type Row = readonly [number, number, Uint8Array];
+/** The entries a head names, oldest first. */
+export function topEntries({ levels }: LogState): Entry[] {
+  return [...levels].reverse().flat();
+}
 
-function rowOf({ first, count, ref }: Entry): Row {
-  return [first, count, encodeRef(ref)];
+/** Where the items that lie in the head itself begin. */
+export function recentStart(state: LogState): Place {
+  return topEntries(state).at(-1)?.end ?? start;
+}
+
+/** Of the groups so far (oldest first), those that the next one names. */
+export function predecessors(groups: readonly Entry[]): Entry[] {
+  return backSteps.flatMap((step) => groups.at(-step) ?? []);
+}
+
+function placeRow({ seq, chain, numbers, height }: Place): readonly [number, Uint8Array, number, number] {
+  return [seq, chain, numbers, height];
+}
+
+function placeOf(value: unknown): Place {
+  if (!Array.isArray(value) || value.length !== 4) throw new LogFault('damaged', 'a place has four fields');
+  const [seq, chain, numbers, height] = value as readonly unknown[];
+  if (!isCount(seq) || !(chain instanceof Uint8Array) || chain.length !== 16 || !isCount(numbers) || !isCount(height))
+    throw new LogFault('damaged', 'a place has three numbers and a hash of 16 bytes');
+  return { seq, chain, numbers, height };
+}
+
+type Row = readonly [number, number, Uint8Array, ...ReturnType<typeof placeRow>];
+
+function rowOf({ first, count, ref, end }: Entry): Row {
+  return [first, count, encodeRef(ref), ...placeRow(end)];
 }
 
 function isCount(value: unknown): value is number {
@@ -43,11 +81,13 @@ function isCount(value: unknown): value is number {
 }
 
 function entryOf(value: unknown): Entry {
-  if (!Array.isArray(value) || value.length !== 3) throw new LogFault('damaged', 'an index entry has three fields');
-  const [first, count, ref] = value as readonly unknown[];
+  if (!Array.isArray(value) || value.length !== 7) throw new LogFault('damaged', 'an index entry has seven fields');
+  const [first, count, ref, ...end] = value as readonly unknown[];
   if (!isCount(first) || !isCount(count) || count === 0 || !(ref instanceof Uint8Array))
     throw new LogFault('damaged', 'an index entry has a first number, a count and a reference');
-  return { first, count, ref: decodeRef(ref) };
+  const entry = { first, count, ref: decodeRef(ref), end: placeOf(end) };
+  if (entry.end.seq !== first + count) throw new LogFault('damaged', 'an index entry ends elsewhere than it says');
+  return entry;
 }
 
 function listOf<T>(value: unknown, max: number, item: (value: unknown) => T): T[] {
@@ -55,10 +95,26 @@ function listOf<T>(value: unknown, max: number, item: (value: unknown) => T): T[
   return value.map(item);
 }
 
-function recordOf(value: unknown): Uint8Array {
+function storedOf(value: unknown): Stored {
+  if (Array.isArray(value)) return joinOf(value);
   if (!(value instanceof Uint8Array) || value.length > maxRecordBytes)
     throw new LogFault('damaged', 'a record is up to 16 KiB of bytes');
   return value;
+}
+
+function joinOf(row: readonly unknown[]): Join {
+  const [fromNumbers, fromHeight, numbers, height, moves] = row;
+  const counts = [fromNumbers, fromHeight, numbers, height, moves].filter(isCount);
+  if (row.length !== 5 || counts.length !== 5) throw new LogFault('damaged', 'a join has five numbers');
+  return {
+    from: { numbers: counts[0] ?? 0, height: counts[1] ?? 0 },
+    most: { numbers: counts[2] ?? 0, height: counts[3] ?? 0 },
+    moves: counts[4] ?? 0,
+  };
+}
+
+function keptAs(item: Stored): Uint8Array | readonly number[] {
+  return isRecord(item) ? item : joinRow(item);
 }
 
 function parse(bytes: Uint8Array): unknown {
@@ -69,45 +125,70 @@ function parse(bytes: Uint8Array): unknown {
   }
 }
 
-export function encodeState({ length, recent, levels, snapshot }: LogState): Uint8Array {
-  const snap = snapshot === undefined ? null : [snapshot.seq, encodeRef(snapshot.ref)];
-  return encode([1, length, recent, levels.map((level) => level.map(rowOf)), snap]);
+export function encodeState({ end, recent, levels, back, snapshot }: LogState): Uint8Array {
+  const snap = snapshot === undefined ? null : [placeRow(snapshot.at), encodeRef(snapshot.ref)];
+  const rows = levels.map((level) => level.map(rowOf));
+  return encode([2, placeRow(end), recent.map(keptAs), rows, back.map(rowOf), snap]);
 }
 
-/** Throws LogFault `damaged` for what no writer of ours signs: numbers that do not run from 0 to the length without a gap. */
+/** Throws LogFault `damaged` for what no writer of ours signs: numbers that do not run from 0 to the end without a gap. */
 export function decodeState(bytes: Uint8Array): LogState {
   const value = parse(bytes);
-  if (!Array.isArray(value) || value.length !== 5 || value[0] !== 1)
+  if (!Array.isArray(value) || value.length !== 6 || value[0] !== 2)
     throw new LogFault('damaged', 'a head is of another format');
-  const [, length, recents, levelRows, snap] = value as readonly unknown[];
-  const recent = listOf(recents, maxRecent, recordOf);
+  const [, endRow, recents, levelRows, backRows, snap] = value as readonly unknown[];
+  const end = placeOf(endRow);
+  const recent = listOf(recents, maxRecent, storedOf);
   const levels = listOf(levelRows, maxLevels, (level) => listOf(level, fanOut, entryOf));
+  const back = listOf(backRows, Math.max(...backSteps), entryOf);
   const snapshot = snap === null ? undefined : snapshotOf(snap);
-  let next = 0;
-  for (const { first, count } of [...levels].reverse().flat()) {
+  const state = { end, recent, levels, back, snapshot };
+  if (contiguous(topEntries(state), 0) + recent.length !== end.seq || (snapshot?.at.seq ?? 0) > end.seq)
+    throw new LogFault('damaged', 'the numbers of the log do not add up');
+  if (!samePlace(pastAll(recentStart(state), recent), end))
+    throw new LogFault('damaged', 'the items in the head are not those that it names');
+  return state;
+}
+
+/** The place behind these items; its numbers are not right, because only the application knows what takes one. */
+function pastAll(place: Place, items: readonly Stored[]): Place {
+  return items.reduce((reached, item) => after(reached, item, () => 0), place);
+}
+
+/** Where entries that begin at `next` end; throws where one does not begin where the one before it ended. */
+function contiguous(entries: readonly Entry[], next: number): number {
+  for (const { first, count } of entries) {
     if (first !== next) throw new LogFault('damaged', 'the index of the log has a gap');
     next += count;
   }
-  if (next + recent.length !== length || (snapshot !== undefined && snapshot.seq > length))
-    throw new LogFault('damaged', 'the numbers of the log do not add up');
-  return { length, recent, levels, snapshot };
+  return next;
 }
 
-function snapshotOf(value: unknown): { seq: number; ref: ContentRef } {
-  if (!Array.isArray(value) || !isCount(value[0]) || !(value[1] instanceof Uint8Array))
-    throw new LogFault('damaged', 'a snapshot has a number and a reference');
-  return { seq: value[0], ref: decodeRef(value[1]) };
+function snapshotOf(value: unknown): { at: Place; ref: ContentRef } {
+  if (!Array.isArray(value) || value.length !== 2 || !(value[1] instanceof Uint8Array))
+    throw new LogFault('damaged', 'a snapshot has a place and a reference');
+  return { at: placeOf(value[0]), ref: decodeRef(value[1]) };
 }
 
-export function encodeGroup(records: readonly Uint8Array[]): Uint8Array {
-  return encode(records);
+export function encodeGroup(items: readonly Stored[], back: readonly Entry[]): Uint8Array {
+  return encode([back.map(rowOf), items.map(keptAs)]);
 }
 
-/** The records of a group; throws LogFault `damaged` unless there are `count`. */
-export function decodeGroup(bytes: Uint8Array, count: number): Uint8Array[] {
-  const records = listOf(parse(bytes), maxRecent, recordOf);
-  if (records.length !== count) throw new LogFault('damaged', 'a group has another number of records than its entry');
-  return records;
+/** What lies in a group, and the groups before it that it names, the nearest first. Throws LogFault `damaged` unless it is all that its entry says. */
+export function decodeGroup(
+  bytes: Uint8Array,
+  entry: Entry,
+): { readonly from: Place; readonly items: Stored[]; readonly back: Entry[] } {
+  const value = parse(bytes);
+  if (!Array.isArray(value) || value.length !== 2) throw new LogFault('damaged', 'a group has two fields');
+  const [rows, kept] = value as readonly unknown[];
+  const items = listOf(kept, maxRecent, storedOf);
+  const back = listOf(rows, backSteps.length, entryOf);
+  if (back.some(({ end }) => end.seq > entry.first)) throw new LogFault('damaged', 'a group names what is behind it');
+  const from = back[0]?.end ?? start;
+  if (items.length !== entry.count || !samePlace(pastAll(from, items), entry.end))
+    throw new LogFault('damaged', 'a group has other items than its entry says');
+  return { from, items, back };
 }
 
 export function encodeNode(entries: readonly Entry[]): Uint8Array {
@@ -115,13 +196,9 @@ export function encodeNode(entries: readonly Entry[]): Uint8Array {
 }
 
 /** The entries under an index node; throws LogFault `damaged` unless they cover just what it covers. */
-export function decodeNode(bytes: Uint8Array, { first, count }: Entry): Entry[] {
+export function decodeNode(bytes: Uint8Array, { first, count, end }: Entry): Entry[] {
   const entries = listOf(parse(bytes), fanOut, entryOf);
-  let next = first;
-  for (const entry of entries) {
-    if (entry.first !== next) throw new LogFault('damaged', 'an index node has a gap');
-    next += entry.count;
-  }
-  if (next !== first + count) throw new LogFault('damaged', 'an index node covers other records than its entry');
+  if (contiguous(entries, first) !== first + count || !samePlace(entries.at(-1)?.end ?? start, end))
+    throw new LogFault('damaged', 'an index node covers other items than its entry');
   return entries;
 }

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { equalBytes } from '../identity/canonical.ts';
 import { checkHead, type Head } from '../store/head.ts';
 import { LogFault } from './fault.ts';
-import type { LogDisk } from './log-disk.ts';
+import type { LogShelf } from './log-disk.ts';
 import type { LogTip } from './tip.ts';
 
 // A ring that is just starting gathers within seconds; after that the caller is better told, and tries again.
@@ -15,7 +15,7 @@ interface HeadSource {
 
 interface Opening {
   readonly store: HeadSource;
-  readonly disk: LogDisk;
+  readonly disk: LogShelf;
   readonly create: boolean;
   readonly name: string;
 }

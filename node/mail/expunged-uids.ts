@@ -5,6 +5,13 @@ export interface ExpungedRange {
   readonly to: number;
 }
 
+interface Mark {
+  /** The highest uid given out. */
+  readonly numbers: number;
+  /** The highest modseq. */
+  readonly height: number;
+}
+
 // 140 KB in a snapshot. A client that was away for longer is told all uids that are not there, which it may be told at any time.
 export const maxExpungedRanges = 10_000;
 
@@ -47,6 +54,16 @@ export class ExpungedUids {
       else joined.push({ from, to });
     }
     return joined;
+  }
+
+  /**
+   * Another history of the folder's log became part of this one at `height`: whoever read there knows nothing of what went here since `from`, and for him
+   * the uids that it gave out after that are gone.
+   */
+  join(from: Mark, most: Mark, height: number): void {
+    this.#ranges = this.#ranges.map((range) => (range.modseq > from.height ? { ...range, modseq: height } : range));
+    if (most.numbers > from.numbers) this.#ranges.push({ modseq: height, from: from.numbers + 1, to: most.numbers });
+    if (this.#before > from.height) this.#before = height;
   }
 
   /** For a snapshot that is being read. */

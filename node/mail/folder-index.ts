@@ -1,14 +1,19 @@
+import { type Join, type LogItem, type Place, start } from '../log/place.ts';
 import { ExpungedUids } from './expunged-uids.ts';
 import { MailFault } from './fault.ts';
-import { changedFlags, FlagPool } from './flags.ts';
+import { FlagClock } from './flag-clock.ts';
+import { type FlagMode, FlagPool } from './flags.ts';
 import { decodeFolderRecord, type FolderRecord } from './folder-record.ts';
+import { gapNotice } from './gap-notice.ts';
 import { IndexEntry, packedSize } from './index-entry.ts';
+import { packedMessageRefBytes } from './message-ref.ts';
 import { names, type Runs } from './runs.ts';
 
 /** What a record did. */
 export type FolderOutcome =
-  /** `moved`: a message that another lineage of the log had given the same uid, and that has a new one now too. */
-  | { readonly kind: 'inserted'; readonly uid: number; readonly moved?: { readonly from: number; readonly to: number } }
+  | { readonly kind: 'inserted'; readonly uid: number }
+  /** Messages that have other uids now, because another history of the log had given theirs to other messages. */
+  | { readonly kind: 'moved'; readonly moves: ReadonlyMap<number, number> }
   | { readonly kind: 'known'; readonly uid: number }
   | { readonly kind: 'flags' | 'expunged'; readonly uids: readonly number[] }
   | { readonly kind: 'none' };
@@ -28,28 +33,45 @@ export interface Delivered {
 
 type Insert = FolderRecord & { readonly kind: 'insert' };
 
+/** Items of the log that are lost, where a message stands in for them. */
+export interface Gap {
+  readonly seq: number;
+  readonly count: number;
+  /** So many insertions were among them, at most. */
+  readonly insertions: number;
+}
+
 /**
- * The state of a folder: a pure function of its records, in order. The same records give the same state on every node and after every
+ * The state of a folder: a pure function of its log's items, in order. The same records give the same state on every node and after every
  * rebuild; nothing here knows a clock.
  */
 export class FolderIndex {
   readonly pool = new FlagPool();
   uidValidity = 0;
-  uidNext = 1;
-  /** Records applied; the next one has this number. */
-  seq = 0;
+  /** Behind the last item applied. */
+  place: Place = start;
   readonly delivered = new Map<string, Delivered>();
   /** The highest serial of each origin: each time that somebody opened the folder and inserted, some 20 octets. */
   readonly origins = new Map<number, number>();
   /** Deliveries that came in two lineages: the name in the second → the uid of the first. Newest last. */
   readonly aliases = new Map<string, number>();
   readonly gone = new ExpungedUids();
+  /** Who changed which flag last. */
+  readonly clock = new FlagClock();
+  /** By the uid of what stands in for them. */
+  readonly gaps = new Map<number, Gap>();
+  lost = 0;
   #entries: IndexEntry[] = [];
   #shown: readonly IndexEntry[] | undefined;
 
+  /** The log gives the numbers, so that no history of it gives one twice, and a lost part of it takes its own along. */
+  get uidNext(): number {
+    return this.place.numbers + 1;
+  }
+
   /** RFC 7162 §3.1.1: positive, and grows with every record. */
   get highestModseq(): number {
-    return Math.max(this.seq, 1);
+    return Math.max(this.place.height, 1);
   }
 
   /** An array that never changes afterwards. */
@@ -100,10 +122,17 @@ export class FolderIndex {
     this.#shown = undefined;
   }
 
-  /** Applies the next record. Throws MailFault `damaged` for octets that are no record. */
-  apply(bytes: Uint8Array): FolderOutcome {
-    const record = decodeFolderRecord(bytes);
-    this.seq += 1;
+  /** Applies the next item of the log. Throws MailFault `damaged` for octets that are no record. */
+  apply(item: LogItem): FolderOutcome {
+    const before = this.place;
+    const record = item.kind === 'record' ? decodeFolderRecord(item.record) : undefined;
+    this.place = item.after;
+    if (item.kind === 'join') return this.#join(before, item.join);
+    if (item.kind === 'missing') return this.#miss(item.seq, item.count, item.after.numbers - before.numbers);
+    return record === undefined ? { kind: 'none' } : this.#step(record);
+  }
+
+  #step(record: FolderRecord): FolderOutcome {
     switch (record.kind) {
       case 'born':
         // The first one counts.
@@ -112,10 +141,26 @@ export class FolderIndex {
       case 'insert':
         return this.#insert(record);
       case 'flags':
-        return this.#change(record.runs, record.mode, record.flags);
+        return this.#change(record.runs, record.mode, record.flags, record.at);
       default:
         return this.#expunge(record.runs);
     }
+  }
+
+  /** Something under the last of the lost uids says that messages may be missing here (DESIGN §9); nobody else ever has that uid. */
+  #miss(seq: number, count: number, insertions: number): FolderOutcome {
+    this.lost += count;
+    // What went there is not known.
+    this.gone.restore(this.place.height, []);
+    if (insertions <= 0) return { kind: 'none' };
+    const uid = this.place.numbers;
+    this.gaps.set(uid, { seq, count, insertions });
+    const set = this.pool.take([]);
+    const packed = Buffer.alloc(packedMessageRefBytes).toString('latin1');
+    const facts = { uid, modseq: this.place.height, internalDate: 0, size: gapNotice.length, set, packed };
+    this.#entries.push(new IndexEntry({ ...facts, origin: 0, serial: seq }));
+    this.#shown = undefined;
+    return { kind: 'inserted', uid };
   }
 
   #insert(record: Insert): FolderOutcome {
@@ -133,33 +178,43 @@ export class FolderIndex {
       this.#alias(origin, serial, known.uid);
       return { kind: 'known', uid: known.uid };
     }
-    const moved = record.uid < this.uidNext ? this.#move(record.uid) : undefined;
-    // A uid is never given twice (RFC 3501 §2.3.1.1), not even when records of another writer were merged in.
-    const uid = Math.max(this.uidNext, record.uid);
-    this.uidNext = uid + 1;
+    const uid = this.place.numbers;
     const { internalDate, ref, flags } = record;
     const packed = Buffer.from(ref).toString('latin1');
     const set = this.pool.take(flags);
-    const facts = { uid, modseq: this.seq, internalDate, size: packedSize(ref), set, packed, origin, serial };
+    const facts = { uid, modseq: this.place.height, internalDate, size: packedSize(ref), set, packed, origin, serial };
     this.#entries.push(new IndexEntry(facts));
     this.#shown = undefined;
     if (id !== undefined) this.#remember(id, uid, record.at);
-    return { kind: 'inserted', uid, ...(moved === undefined ? {} : { moved }) };
+    return { kind: 'inserted', uid };
   }
 
-  /** Gives the message a new uid: under the old one some program has seen another message, in the other lineage. */
-  #move(from: number): { from: number; to: number } | undefined {
-    const place = this.#place(from);
-    const entry = this.#entries[place];
-    if (entry?.uid !== from) return undefined;
-    const to = this.uidNext++;
-    this.gone.add(this.seq, [from]);
-    this.#entries.splice(place, 1);
-    this.#entries.push(entry.as(to, this.seq));
+  /**
+   * Another history of the log became part of this one. The uids it gave out after the parting mean other messages to whoever read there, so what has
+   * one of them here gets a new one, above all that either gave (RFC 3501 §2.3.1.1); what changed here is new to those readers.
+   */
+  #join(before: Place, { from, most }: Join): FolderOutcome {
+    const moves = new Map<number, number>();
+    let next = Math.max(before.numbers, most.numbers);
+    const moved: IndexEntry[] = [];
+    const stay: IndexEntry[] = [];
+    for (const entry of this.#entries) {
+      if (entry.uid > from.numbers && entry.uid <= most.numbers) {
+        moves.set(entry.uid, ++next);
+        moved.push(entry.as(next, this.place.height));
+      } else stay.push(entry.modseq > from.height ? entry.with(entry.set, this.place.height) : entry);
+    }
+    this.#entries = [...stay, ...moved];
+    this.#shown = undefined;
+    this.gone.join(from, most, this.place.height);
+    if (moves.size === 0) return { kind: 'none' };
     for (const [id, delivery] of this.delivered)
-      if (delivery.uid === from) this.delivered.set(id, { ...delivery, uid: to });
-    for (const [name, uid] of this.aliases) if (uid === from) this.aliases.set(name, to);
-    return { from, to };
+      this.delivered.set(id, { ...delivery, uid: moves.get(delivery.uid) ?? delivery.uid });
+    for (const [name, uid] of this.aliases) this.aliases.set(name, moves.get(uid) ?? uid);
+    const gaps = [...this.gaps];
+    this.gaps.clear();
+    for (const [uid, gap] of gaps) this.gaps.set(moves.get(uid) ?? uid, gap);
+    return { kind: 'moved', moves };
   }
 
   #alias(origin: number, serial: number, uid: number): void {
@@ -177,17 +232,18 @@ export class FolderIndex {
     }
   }
 
-  #change(runs: Runs, mode: 'set' | 'add' | 'remove', flags: readonly string[]): FolderOutcome {
+  #change(runs: Runs, mode: FlagMode, flags: readonly string[], at: number): FolderOutcome {
     const uids: number[] = [];
     for (const place of this.#places(runs)) {
       const entry = this.#entries[place];
       if (entry === undefined) continue;
-      const next = changedFlags(entry.flags, mode, flags);
+      const next = this.clock.changed(entry, mode, flags, at);
       if (next.length === entry.flags.length && next.every((flag, i) => flag === entry.flags[i])) continue;
       this.pool.release(entry.set);
-      this.#entries[place] = entry.with(this.pool.take(next), this.seq);
+      this.#entries[place] = entry.with(this.pool.take(next), this.place.height);
       uids.push(entry.uid);
     }
+    this.clock.passed(at);
     if (uids.length > 0) this.#shown = undefined;
     return { kind: 'flags', uids };
   }
@@ -232,7 +288,7 @@ export class FolderIndex {
       uids.push(entry.uid);
       return false;
     });
-    this.gone.add(this.seq, uids);
+    this.gone.add(this.place.height, uids);
     this.#shown = undefined;
     return { kind: 'expunged', uids };
   }

@@ -17,8 +17,6 @@ export type FolderRecord =
   | { readonly kind: 'born'; readonly uidValidity: number }
   | {
       readonly kind: 'insert';
-      /** The one it gets unless that is given by then. */
-      readonly uid: number;
       /** Who inserted it, and his how manyth insertion it is: together its name for ever, in whatever lineage of the log it lies. */
       readonly origin: number;
       readonly serial: number;
@@ -28,7 +26,14 @@ export type FolderRecord =
       readonly at: number;
       readonly delivery?: DeliveryFacts | undefined;
     }
-  | { readonly kind: 'flags'; readonly mode: FlagMode; readonly flags: readonly string[]; readonly runs: Runs }
+  | {
+      readonly kind: 'flags';
+      readonly mode: FlagMode;
+      readonly flags: readonly string[];
+      readonly runs: Runs;
+      /** When; after all changes that the writer knew of, whatever his clock says. */
+      readonly at: number;
+    }
   | { readonly kind: 'expunge'; readonly runs: Runs };
 
 // Arrays, not maps: a head carries dozens of these and every name would be repeated.
@@ -37,15 +42,15 @@ export function encodeFolderRecord(record: FolderRecord): Uint8Array {
     case 'born':
       return encode(['born', record.uidValidity]);
     case 'insert': {
-      const { uid, flags, internalDate, ref, at, delivery, origin, serial } = record;
+      const { flags, internalDate, ref, at, delivery, origin, serial } = record;
       const facts =
         delivery === undefined
           ? null
           : [delivery.id, delivery.envelopeFrom, delivery.trace, delivery.provenance ?? null];
-      return encode(['insert', uid, flags, internalDate, ref, at, facts, origin, serial]);
+      return encode(['insert', flags, internalDate, ref, at, facts, origin, serial]);
     }
     case 'flags':
-      return encode(['flags', record.mode, record.flags, record.runs]);
+      return encode(['flags', record.mode, record.flags, record.runs, record.at]);
     default:
       return encode(['expunge', record.runs]);
   }
@@ -111,27 +116,34 @@ function row(bytes: Uint8Array): readonly unknown[] {
 
 /** Throws MailFault `damaged` for what {@link encodeFolderRecord} does not make. */
 export function decodeFolderRecord(bytes: Uint8Array): FolderRecord {
-  const [kind, a, b, c, d, e, f, g, h] = row(bytes);
+  const [kind, a, b, c, d, e, f, g] = row(bytes);
   switch (kind) {
     case 'born':
       return { kind, uidValidity: asNumber(a) };
     case 'insert':
       return {
         kind,
-        uid: asNumber(a),
-        flags: asList(b, asString),
-        internalDate: asNumber(c),
-        ref: asRef(d),
-        at: asNumber(e),
-        delivery: asDelivery(f),
-        origin: asNumber(g),
-        serial: asNumber(h),
+        flags: asList(a, asString),
+        internalDate: asNumber(b),
+        ref: asRef(c),
+        at: asNumber(d),
+        delivery: asDelivery(e),
+        origin: asNumber(f),
+        serial: asNumber(g),
       };
     case 'flags':
-      return { kind, mode: asMode(a), flags: asList(b, asString), runs: asRuns(c) };
+      return { kind, mode: asMode(a), flags: asList(b, asString), runs: asRuns(c), at: asNumber(d) };
     case 'expunge':
       return { kind, runs: asRuns(a) };
     default:
       throw bad('an unknown kind');
   }
+}
+
+// An array of eight whose first is the text: how every insertion begins, and nothing else.
+const insertStart = Buffer.concat([Buffer.of(0x88), Buffer.from(encode('insert'))]);
+
+/** An insertion takes a number of the log: its uid. */
+export function takesUid(record: Uint8Array): 0 | 1 {
+  return Buffer.compare(record.subarray(0, insertStart.length), insertStart) === 0 ? 1 : 0;
 }

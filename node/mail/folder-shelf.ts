@@ -1,6 +1,7 @@
 import type { Log as PostLog } from '../log/log.ts';
+import type { Takes } from '../log/place.ts';
 import { asMailFault, MailFault } from './fault.ts';
-import { encodeFolderRecord } from './folder-record.ts';
+import { encodeFolderRecord, takesUid } from './folder-record.ts';
 import type { IndexCache } from './index-cache.ts';
 import { folderForm, LogFolder } from './log-folder.ts';
 import type { Clock, Log } from './mail-post.ts';
@@ -9,7 +10,7 @@ import { StateKeeper } from './state-keeper.ts';
 
 type Options = {
   /** Opens or makes the log of this name for the mailbox's owner. */
-  readonly openLog: (name: string, create: boolean) => Promise<PostLog>;
+  readonly openLog: (name: string, create: boolean, takes: Takes) => Promise<PostLog>;
   readonly cache: IndexCache;
   readonly vault: MessageVault;
   readonly now: Clock;
@@ -30,7 +31,7 @@ export class FolderShelf {
 
   /** Makes the log of a new folder. Its first record says what it is, so that it has a head and can never be missing silently. */
   async make(id: number): Promise<void> {
-    const log = await this.#options.openLog(logName(id), true);
+    const log = await this.#options.openLog(logName(id), true, takesUid);
     try {
       if (log.length === 0) await log.append([encodeFolderRecord({ kind: 'born', uidValidity: id })]);
     } finally {
@@ -43,7 +44,9 @@ export class FolderShelf {
     const opening = this.#open.get(id) ?? this.#load(id, name);
     this.#open.set(id, opening);
     try {
-      return await opening;
+      const folder = await opening;
+      folder.glance();
+      return folder;
     } catch (error) {
       // The next caller tries again.
       if (this.#open.get(id) === opening) this.#open.delete(id);
@@ -53,7 +56,7 @@ export class FolderShelf {
 
   async #load(id: number, name: () => string): Promise<LogFolder> {
     const { openLog, cache, vault, now, events } = this.#options;
-    const log = await openLog(logName(id), false);
+    const log = await openLog(logName(id), false, takesUid);
     try {
       const keeper = await StateKeeper.open({ name: logName(id), log, cache, form: folderForm, events });
       return new LogFolder({ keeper, log, name, vault, now, events });

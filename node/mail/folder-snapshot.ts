@@ -1,8 +1,10 @@
 import { decode, encode } from '@ipld/dag-cbor';
+import type { Place } from '../log/place.ts';
 import { MailFault } from './fault.ts';
 import { FolderIndex } from './folder-index.ts';
 import { IndexEntry, packedSize } from './index-entry.ts';
 import { packedMessageRefBytes } from './message-ref.ts';
+import { placeFields, placeOf } from './place-fields.ts';
 
 // uid 4, modseq 6, internal date 6, number of its flag set 4, origin 6, serial 6, reference.
 const fixedBytes = 32;
@@ -26,12 +28,15 @@ export function encodeFolderIndex(index: FolderIndex): Uint8Array {
     at = entries.writeUIntBE(entry.serial, at, 6);
     entry.packedRef.copy(entries, at);
   });
-  const { seq, uidNext, uidValidity } = index;
+  const { place, uidValidity, clock } = index;
   const flagSets = sets.map(({ flags }) => flags);
   const [origins, aliases] = [[...index.origins], [...index.aliases]];
   const delivered = encodeDelivered(index);
   const gone = { before: index.gone.before, ranges: encodeGone(index) };
-  return encode({ v: 1, seq, uidNext, uidValidity, sets: flagSets, entries, delivered, origins, aliases, gone });
+  const flagTimes = [...clock.times];
+  const { latest } = clock;
+  const kept = { sets: flagSets, entries, delivered, origins, aliases, gone, flagTimes, latest };
+  return encode({ v: 2, place, uidValidity, ...kept });
 }
 
 function encodeGone(index: FolderIndex): Uint8Array {
@@ -59,16 +64,16 @@ function encodeDelivered(index: FolderIndex): Uint8Array {
 }
 
 type Fields = {
-  readonly seq: number;
-  readonly uidNext: number;
+  readonly place: Place;
   readonly uidValidity: number;
+  readonly latest: number;
   readonly sets: readonly (readonly string[])[];
   readonly entries: Uint8Array;
   readonly delivered: Uint8Array;
   readonly origins: readonly (readonly [number, number])[];
   readonly aliases: readonly (readonly [string, number])[];
-  /** Not in snapshots from before it was kept. */
-  readonly gone?: { readonly before: number; readonly ranges: Uint8Array } | undefined;
+  readonly gone: { readonly before: number; readonly ranges: Uint8Array };
+  readonly flagTimes: readonly (readonly [string, number])[];
 };
 
 function fieldsOf(bytes: Uint8Array): Fields {
@@ -79,17 +84,20 @@ function fieldsOf(bytes: Uint8Array): Fields {
     throw new MailFault('damaged', 'a folder snapshot that does not parse', cause);
   }
   const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>;
-  const { entries, delivered, sets, origins, aliases } = fields;
-  const numbers = [fields['seq'], fields['uidNext'], fields['uidValidity']].every(
+  const { entries, delivered, sets, origins, aliases, flagTimes } = fields;
+  const place = placeFields.safeParse(fields['place']);
+  const numbers = [fields['uidValidity'], fields['latest']].every(
     (number) => Number.isSafeInteger(number) && Number(number) >= 0,
   );
   const shaped =
-    fields['v'] === 1 &&
+    fields['v'] === 2 &&
+    place.success &&
     numbers &&
     Array.isArray(sets) &&
     sets.every((set) => Array.isArray(set) && set.every((flag) => typeof flag === 'string')) &&
     isPairs(origins, 'number') &&
     isPairs(aliases, 'string') &&
+    isPairs(flagTimes, 'string') &&
     entries instanceof Uint8Array &&
     entries.length % entryBytes === 0 &&
     delivered instanceof Uint8Array &&
@@ -107,7 +115,6 @@ function isPairs(value: unknown, first: 'number' | 'string'): boolean {
 }
 
 function isGone(value: unknown): boolean {
-  if (value === undefined) return true;
   if (typeof value !== 'object' || value === null) return false;
   const { before, ranges } = value as Record<string, unknown>;
   return Number.isSafeInteger(before) && ranges instanceof Uint8Array && ranges.length % goneBytes === 0;
@@ -117,8 +124,7 @@ function isGone(value: unknown): boolean {
 export function decodeFolderIndex(bytes: Uint8Array): FolderIndex {
   const fields = fieldsOf(bytes);
   const index = new FolderIndex();
-  index.seq = fields.seq;
-  index.uidNext = fields.uidNext;
+  index.place = placeOf(fields.place);
   index.uidValidity = fields.uidValidity;
   const entries = Buffer.from(fields.entries.buffer, fields.entries.byteOffset, fields.entries.byteLength);
   for (let at = 0; at < entries.length; at += entryBytes) {
@@ -135,14 +141,12 @@ export function decodeFolderIndex(bytes: Uint8Array): FolderIndex {
   for (const [origin, serial] of fields.origins) index.origins.set(origin, serial);
   for (const [name, uid] of fields.aliases) index.aliases.set(name, uid);
   restoreGone(index, fields.gone);
+  for (const [name, at] of fields.flagTimes) index.clock.times.set(name, at);
+  index.clock.latest = fields.latest;
   return index;
 }
 
 function restoreGone(index: FolderIndex, gone: Fields['gone']): void {
-  if (gone === undefined) {
-    index.gone.restore(index.seq, []);
-    return;
-  }
   const bytes = Buffer.from(gone.ranges.buffer, gone.ranges.byteOffset, gone.ranges.byteLength);
   const ranges = Array.from({ length: bytes.length / goneBytes }, (_, place) => {
     const at = place * goneBytes;

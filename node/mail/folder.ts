@@ -98,6 +98,8 @@ export interface Folder {
    * Throws MailFault `unavailable` when they may come back, `no-such-message` for an unknown uid.
    */
   bytes(uid: number): Promise<Uint8Array>;
+  /** Brings in what other nodes of the user have written; it comes by itself within seconds as a rule. Never rejects. */
+  refresh(): Promise<void>;
   /** Called after the change is durable, in order. Returns how to stop it. */
   onChange(listener: (change: FolderChange) => void): () => void;
 }

@@ -4,13 +4,15 @@ import { asMailFault, MailFault } from './fault.ts';
 import { canonicalFlags, changedFlags, type FlagMode } from './flags.ts';
 import type { Delivery, Folder, FolderChange, MessageEntry } from './folder.ts';
 import { FolderIndex, type FolderOutcome } from './folder-index.ts';
-import { encodeFolderRecord } from './folder-record.ts';
+import { encodeFolderRecord, takesUid } from './folder-record.ts';
 import { decodeFolderIndex, encodeFolderIndex } from './folder-snapshot.ts';
+import { gapNotice } from './gap-notice.ts';
 import type { IndexEntry } from './index-entry.ts';
 import { LogWriter } from './log-writer.ts';
 import type { Clock, Log } from './mail-post.ts';
 import { encodeMessageRef, type MessageRef } from './message-ref.ts';
 import type { MessageVault } from './message-vault.ts';
+import { News } from './news.ts';
 import { type Runs, splitRuns, toRuns } from './runs.ts';
 import type { StateForm, StateKeeper } from './state-keeper.ts';
 
@@ -19,6 +21,7 @@ export const folderForm: StateForm<FolderIndex> = {
   encode: encodeFolderIndex,
   decode: decodeFolderIndex,
   weight: (index) => index.length,
+  whole: (index) => index.lost === 0,
 };
 
 // About 5 KiB: a record has to fit into a log's head beside others.
@@ -51,10 +54,9 @@ function only(outcomes: readonly FolderOutcome[], kind: 'flags' | 'expunged'): r
 /** A folder over its log: records are written by one writer, the index follows them (DESIGN §9). */
 export class LogFolder implements Folder {
   readonly #options: Options;
-  readonly #index: FolderIndex;
-  readonly #writer: LogWriter<FolderOutcome>;
+  readonly #writer: LogWriter<FolderIndex, FolderOutcome>;
+  readonly #news: News;
   readonly #listeners = new Set<(change: FolderChange) => void>();
-  #planned = { seq: -1, uids: 0 };
   // Another one each time, so that a restored backup of this node does not give a name a second time. 48 bits: safe as a number.
   readonly #origin = randomBytes(6).readUIntBE(0, 6);
   #serial = 0;
@@ -63,11 +65,21 @@ export class LogFolder implements Folder {
 
   constructor(options: Options) {
     this.#options = options;
-    this.#index = options.keeper.state;
-    this.#writer = new LogWriter(options.log, this.#index, (outcomes) => {
-      this.#tell(outcomes);
-      options.keeper.changed();
+    const { keeper, log, events } = options;
+    this.#writer = new LogWriter<FolderIndex, FolderOutcome>(log, keeper, takesUid, {
+      applied: (outcomes) => {
+        this.#tell(changesOf(outcomes));
+        keeper.changed();
+      },
+      rebuilt: (before) => this.#tell(changesBetween(before, this.#index)),
+      failed: (cause) => events.debug({ folder: this.name, err: cause }, 'a folder could not be looked up in the ring'),
     });
+    this.#news = new News(log, () => this.#writer.look());
+  }
+
+  /** Another object after another history of the log went on. */
+  get #index(): FolderIndex {
+    return this.#options.keeper.state;
   }
 
   get name(): string {
@@ -165,9 +177,11 @@ export class LogFolder implements Folder {
           else this.#flagged.add(uid);
         }
         const entries = this.#index.existing(uids.filter((uid) => !modified.has(uid)));
+        // After all that is known here, though the clock should say less: in one history the order is the writer's.
+        const at = Math.max(this.#options.now(), this.#index.clock.latest + 1);
         // What changes nothing is not written; with changes before it in the same head nobody can say, so it is.
         const idle = earlier === 0 && !entries.some(({ set }) => differs(set.flags, mode, canonical));
-        return idle ? [] : this.#perRun(entries, (runs) => ({ kind: 'flags', mode, flags: canonical, runs }));
+        return idle ? [] : this.#perRun(entries, (runs) => ({ kind: 'flags', mode, flags: canonical, runs, at }));
       },
       answer: () => ({
         entries: this.#index.existing(uids.filter((uid) => !modified.has(uid))),
@@ -185,7 +199,7 @@ export class LogFolder implements Folder {
 
   async copyTo(target: Folder, uids: readonly number[]): Promise<{ from: readonly number[]; to: readonly number[] }> {
     if (!(target instanceof LogFolder)) throw new TypeError('a copy goes to a folder of the same mailbox');
-    const entries = this.#index.existing(uids);
+    const entries = this.#index.existing(uids).filter(({ uid }) => !this.#index.gaps.has(uid));
     const insertions = entries.map(({ ref, flags, internalDate }) => ({ ref, flags, internalDate }));
     const copied = await target.#insert(insertions);
     return { from: entries.map(({ uid }) => uid), to: copied.map(({ uid }) => uid) };
@@ -199,17 +213,31 @@ export class LogFolder implements Folder {
 
   async bytes(uid: number): Promise<Uint8Array> {
     const entry = this.#index.entry(uid);
+    if (this.#index.gaps.has(uid)) return gapNotice;
     if (entry === undefined) throw new MailFault('no-such-message', `no message ${uid} in ${this.name}`);
     return this.#options.vault.fetch(entry.ref);
   }
 
   onChange(listener: (change: FolderChange) => void): () => void {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    const rest = this.#news.watch();
+    return () => {
+      if (this.#listeners.delete(listener)) rest();
+    };
+  }
+
+  /** Sees soon what other nodes of the user have written since the last look, where that is some time ago. */
+  glance(): void {
+    this.#news.glance();
+  }
+
+  async refresh(): Promise<void> {
+    await this.#writer.catchUp();
   }
 
   /** Finishes what is under way, keeps the index for the next start, and takes no more changes. */
   async close(reason: string): Promise<void> {
+    this.#news.stop();
     await this.#writer.end(new MailFault('folder-gone', reason));
     await this.#options.keeper.close();
     this.#listeners.clear();
@@ -219,7 +247,9 @@ export class LogFolder implements Folder {
   async #insert(wanted: readonly Insertion[]): Promise<readonly { kind: 'inserted' | 'known'; uid: number }[]> {
     const insertions = wanted.map((insertion) => ({ ...insertion, serial: ++this.#serial }));
     return this.#writer.write({
-      plan: () => {
+      plan: (earlier) => {
+        if (this.#index.uidNext + earlier + insertions.length > maxUid)
+          throw new MailFault('too-large', 'the folder has given out all its uids');
         const known = insertions.length === 1 ? this.#knownDelivery(insertions[0]) : undefined;
         return known === undefined ? insertions.map((insertion) => this.#record(insertion)) : [];
       },
@@ -239,12 +269,9 @@ export class LogFolder implements Folder {
   }
 
   #record({ ref, flags, internalDate, delivery, serial }: Numbered): Uint8Array {
-    const uid = this.#nextUid();
-    if (uid > maxUid) throw new MailFault('too-large', 'the folder has given out all its uids');
     const { now } = this.#options;
     return encodeFolderRecord({
       kind: 'insert',
-      uid,
       flags: canonicalFlags(flags, this.#index.pool),
       internalDate: Math.max(0, Math.trunc(internalDate)),
       ref: encodeMessageRef(ref),
@@ -255,13 +282,6 @@ export class LogFolder implements Folder {
     });
   }
 
-  /** The uid after those that were planned for the same head (one whose head failed is not given again either). */
-  #nextUid(): number {
-    if (this.#planned.seq !== this.#index.seq) this.#planned = { seq: this.#index.seq, uids: 0 };
-    this.#planned.uids += 1;
-    return this.#index.uidNext + this.#planned.uids - 1;
-  }
-
   #perRun(
     entries: readonly IndexEntry[],
     record: (runs: Runs) => Parameters<typeof encodeFolderRecord>[0],
@@ -269,8 +289,8 @@ export class LogFolder implements Folder {
     return splitRuns(toRuns(entries), maxRunsPerRecord).map((piece) => encodeFolderRecord(record(piece)));
   }
 
-  #tell(outcomes: readonly FolderOutcome[]): void {
-    for (const change of changesOf(outcomes)) {
+  #tell(changes: readonly FolderChange[]): void {
+    for (const change of changes) {
       for (const listener of this.#listeners) {
         try {
           listener(change);
@@ -298,11 +318,29 @@ function changesOf(outcomes: readonly FolderOutcome[]): readonly FolderChange[] 
   };
   for (const outcome of outcomes) {
     if (outcome.kind === 'none' || outcome.kind === 'known') continue;
-    if (outcome.kind !== 'inserted') tell(outcome.kind, outcome.uids);
-    else {
-      if (outcome.moved !== undefined) tell('expunged', [outcome.moved.from]);
-      tell('inserted', [...(outcome.moved === undefined ? [] : [outcome.moved.to]), outcome.uid]);
-    }
+    if (outcome.kind === 'inserted') tell('inserted', [outcome.uid]);
+    else if (outcome.kind === 'moved') {
+      tell('expunged', [...outcome.moves.keys()]);
+      tell('inserted', [...outcome.moves.values()]);
+    } else tell(outcome.kind, outcome.uids);
   }
   return changes.map(({ kind, uids }) => ({ kind, uids: [...uids].sort((a, b) => a - b) }));
+}
+
+/** What a program that saw `before` has to be told to see `now`. No uid means another message than before (folder-index.ts). */
+function changesBetween(before: FolderIndex, now: FolderIndex): readonly FolderChange[] {
+  const expunged = before.entries().filter(({ uid }) => now.entry(uid) === undefined);
+  const inserted = now.entries().filter(({ uid }) => before.entry(uid) === undefined);
+  const flagged = now.entries().filter((entry) => {
+    const was = before.entry(entry.uid);
+    return was !== undefined && was.flags.join(' ') !== entry.flags.join(' ');
+  });
+  const changes: FolderChange[] = [];
+  for (const [kind, entries] of [
+    ['expunged', expunged],
+    ['inserted', inserted],
+    ['flags', flagged],
+  ] as const)
+    if (entries.length > 0) changes.push({ kind, uids: entries.map(({ uid }) => uid) });
+  return changes;
 }

@@ -1,12 +1,29 @@
 import { LogFault } from '../log/fault.ts';
 import type { Log as PostLog } from '../log/log.ts';
+import { itemsAfter, type LogItem, type Place, type Takes } from '../log/place.ts';
 import { asMailFault, MailFault } from './fault.ts';
 
-/** A state that is a function of a log's records. */
+/** A state that is a function of a log's items. */
 export interface Replay<Outcome> {
-  /** Records applied. */
-  readonly seq: number;
-  apply(record: Uint8Array): Outcome;
+  /** Behind the last item applied. */
+  readonly place: Place;
+  apply(item: LogItem): Outcome;
+}
+
+/** The state of a log as it is now; another object after the log's history has changed under it. */
+export interface States<State> {
+  readonly state: State;
+  /** Makes the state anew from the log. */
+  rebuild(): Promise<void>;
+}
+
+/** Who is told what became of the state, in order, before the callers are. Must not throw. */
+export interface Listener<State, Outcome> {
+  applied(outcomes: readonly Outcome[]): void;
+  /** Another history of the log went on: what was `before`, and what the state is now. */
+  rebuilt(before: State): void;
+  /** What others wrote could not be looked up; it is tried again. */
+  failed(cause: unknown): void;
 }
 
 /** One change: what to write, seen from the state before its batch, and what the caller is told once it is written and applied. */
@@ -36,14 +53,14 @@ function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-/** Applies the records from `state.seq` up to `end` (all of them without it). */
-export async function replay<Outcome>(log: PostLog, state: Replay<Outcome>, end = Infinity): Promise<Outcome[]> {
+/** Applies the items from `state.place` to the end of the log. */
+export async function replay<Outcome>(log: PostLog, state: Replay<Outcome>): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
-  if (state.seq >= Math.min(end, log.length)) return outcomes;
-  for await (const { seq, record } of log.read(state.seq)) {
-    if (seq >= end) break;
-    if (seq !== state.seq) throw new MailFault('damaged', `record ${seq} of ${log.name} where ${state.seq} was due`);
-    outcomes.push(state.apply(record));
+  if (state.place.seq >= log.length) return outcomes;
+  for await (const item of log.read(state.place.seq)) {
+    if (item.seq !== state.place.seq)
+      throw new MailFault('damaged', `item ${item.seq} of ${log.name} where ${state.place.seq} was due`);
+    outcomes.push(state.apply(item));
   }
   return outcomes;
 }
@@ -52,19 +69,35 @@ export async function replay<Outcome>(log: PostLog, state: Replay<Outcome>, end 
  * The one writer of a log and its state. Changes asked for while a head is being written wait and go together into the next one; each is
  * planned against the state that all before it have left, and again when another writer's records came in before it. The state moves only after the records are in the ring.
  */
-export class LogWriter<Outcome> {
+export class LogWriter<State extends Replay<Outcome>, Outcome> {
   readonly #log: PostLog;
-  readonly #state: Replay<Outcome>;
-  readonly #applied: (outcomes: readonly Outcome[]) => void;
+  readonly #states: States<State>;
+  readonly #takes: Takes;
+  readonly #listener: Listener<State, Outcome>;
   readonly #waiting: Waiting<Outcome>[] = [];
   #running: Promise<void> | undefined;
+  #behind = false;
   #ended: MailFault | undefined;
 
-  /** `applied` is told everything that changed, in order, before the callers are. It must not throw. */
-  constructor(log: PostLog, state: Replay<Outcome>, applied: (outcomes: readonly Outcome[]) => void) {
+  /** `takes`: as the log was opened. */
+  constructor(log: PostLog, states: States<State>, takes: Takes, listener: Listener<State, Outcome>) {
     this.#log = log;
-    this.#state = state;
-    this.#applied = applied;
+    this.#states = states;
+    this.#takes = takes;
+    this.#listener = listener;
+  }
+
+  /** Begins to bring in what other nodes of the user have written by now. */
+  look(): void {
+    if (this.#ended !== undefined) return;
+    this.#behind = true;
+    this.#running ??= this.#run();
+  }
+
+  /** Resolves when it is brought in, or that has failed: then the next look finds it. */
+  async catchUp(): Promise<void> {
+    this.look();
+    await this.#running;
   }
 
   async write<Answer>(step: Step<Outcome, Answer>): Promise<Answer> {
@@ -83,9 +116,16 @@ export class LogWriter<Outcome> {
     return answer;
   }
 
+  /** Applies what the log has and the state has not; where the log's history is another one by now, the state is made anew. */
   async #follow(): Promise<void> {
-    const merged = await replay(this.#log, this.#state);
-    if (merged.length > 0) this.#applied(merged);
+    const { state } = this.#states;
+    if (await this.#log.holds(state.place)) {
+      const outcomes = await replay(this.#log, state);
+      if (outcomes.length > 0) this.#listener.applied(outcomes);
+    } else {
+      await this.#states.rebuild();
+      this.#listener.rebuilt(state);
+    }
   }
 
   /** No more changes: what waits is finished, what comes later gets this fault. */
@@ -97,8 +137,21 @@ export class LogWriter<Outcome> {
   async #run(): Promise<void> {
     // The callers of this turn of the event loop share the first head.
     await Promise.resolve();
-    while (this.#waiting.length > 0) await this.#batch(this.#waiting.splice(0, maxStepsPerHead));
+    while (this.#waiting.length > 0 || this.#behind) {
+      if (this.#behind) await this.#bringIn();
+      if (this.#waiting.length > 0) await this.#batch(this.#waiting.splice(0, maxStepsPerHead));
+    }
     this.#running = undefined;
+  }
+
+  async #bringIn(): Promise<void> {
+    this.#behind = false;
+    try {
+      await this.#log.refresh();
+      await this.#follow();
+    } catch (cause) {
+      this.#listener.failed(cause);
+    }
   }
 
   /** Never rejects: each caller gets its own answer or fault. */
@@ -149,9 +202,11 @@ export class LogWriter<Outcome> {
 
   async #append(records: readonly Uint8Array[]): Promise<Outcome[]> {
     if (records.length === 0) return [];
-    await this.#log.append(records, this.#state.seq);
-    const outcomes = records.map((record) => this.#state.apply(record));
-    this.#applied(outcomes);
+    const { state } = this.#states;
+    const { place } = state;
+    await this.#log.append(records, place);
+    const outcomes = [...itemsAfter(place, records, this.#takes)].map((item) => state.apply(item));
+    this.#listener.applied(outcomes);
     return outcomes;
   }
 }

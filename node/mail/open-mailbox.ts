@@ -2,6 +2,7 @@ import path from 'node:path';
 import type { Address } from '../../policy/address.ts';
 import { deriveKey } from '../identity/derive.ts';
 import type { Log as PostLog } from '../log/log.ts';
+import type { Takes } from '../log/place.ts';
 import type { LogName } from '../post/post.ts';
 import { asMailFault } from './fault.ts';
 import { FolderShelf } from './folder-shelf.ts';
@@ -32,6 +33,7 @@ const rootForm: StateForm<MailboxIndex> = {
   encode: encodeMailboxIndex,
   decode: decodeMailboxIndex,
   weight: (index) => index.folders.size,
+  whole: (index) => index.lost === 0,
 };
 
 // An address may hold characters that a file name may not.
@@ -54,8 +56,8 @@ export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
     secret: deriveKey(secret, 'mail/log', Buffer.from(name)),
     name,
   });
-  const openLog = async (name: string, fresh: boolean): Promise<PostLog> =>
-    post.openLog({ ...named(name), owner: user.address, create: fresh });
+  const openLog = async (name: string, fresh: boolean, takes?: Takes): Promise<PostLog> =>
+    post.openLog({ ...named(name), owner: user.address, create: fresh, takes });
   const cache = await IndexCache.open(path.join(dir, indexName(user.address)));
   let mailbox: RingMailbox | undefined;
   let versions: (() => AsyncIterable<LogVersion>) | undefined;

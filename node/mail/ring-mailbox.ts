@@ -10,6 +10,7 @@ import type { FolderAnswer, FolderInfo, Mailbox, MailboxChange, SpecialUse } fro
 import { encodeMailboxRecord, type ListedFolder, type MailboxIndex, type MailboxRecord } from './mailbox-index.ts';
 import type { MessageRef } from './message-ref.ts';
 import type { MessageVault } from './message-vault.ts';
+import { News } from './news.ts';
 import type { StateKeeper } from './state-keeper.ts';
 
 // LIST answers with all of them; nobody reads more.
@@ -49,8 +50,8 @@ function refused(code: Refusal['code'], reason: string): Refusal {
 export class RingMailbox implements Mailbox {
   readonly address: Address;
   readonly #options: Options;
-  readonly #index: MailboxIndex;
-  readonly #writer: LogWriter<MailboxRecord>;
+  readonly #writer: LogWriter<MailboxIndex, readonly MailboxChange[]>;
+  readonly #news: News;
   readonly #listeners = new Set<(change: MailboxChange) => void>();
   #last: Promise<unknown> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -58,11 +59,23 @@ export class RingMailbox implements Mailbox {
   constructor(options: Options) {
     this.#options = options;
     this.address = options.address;
-    this.#index = options.keeper.state;
-    this.#writer = new LogWriter(options.log, this.#index, (steps) => {
-      options.keeper.changed();
-      for (const step of steps) this.#tell(changeOf(step));
+    const { keeper, log, events } = options;
+    this.#writer = new LogWriter<MailboxIndex, readonly MailboxChange[]>(log, keeper, () => 0, {
+      applied: (outcomes) => {
+        keeper.changed();
+        for (const change of outcomes.flat()) this.#tell(change);
+      },
+      rebuilt: (before) => {
+        for (const change of changesBetween(before, this.#index)) this.#tell(change);
+      },
+      failed: (cause) => events.debug({ err: cause }, 'the folder list could not be looked up in the ring'),
     });
+    this.#news = new News(log, () => this.#writer.look());
+  }
+
+  /** Another object after another history of the log went on. */
+  get #index(): MailboxIndex {
+    return this.#options.keeper.state;
   }
 
   folders(): readonly FolderInfo[] {
@@ -106,7 +119,7 @@ export class RingMailbox implements Mailbox {
       const listed = this.#index.folders.get(wanted);
       if (wanted === 'INBOX') return refused('not-allowed', 'INBOX cannot be removed');
       if (listed === undefined) return refused('missing', `there is no folder ${wanted}`);
-      await this.#write([{ kind: 'remove', name: wanted }]);
+      await this.#write([{ kind: 'remove', id: listed.id, name: wanted }]);
       await this.#options.shelf.remove(listed.id, `the folder ${wanted} has been removed`);
       return done;
     });
@@ -119,7 +132,8 @@ export class RingMailbox implements Mailbox {
   }
 
   async #rename(from: string, to: string): Promise<FolderAnswer> {
-    if (!this.#index.folders.has(from)) return refused('missing', `there is no folder ${from}`);
+    const listed = this.#index.folders.get(from);
+    if (listed === undefined) return refused('missing', `there is no folder ${from}`);
     if (this.#index.folders.has(to)) return refused('exists', `${to} exists already`);
     if (isInferior(to, from) && from !== 'INBOX') return refused('not-allowed', 'a folder cannot go into itself');
     if (from === 'INBOX') return this.#emptyInbox(to);
@@ -131,7 +145,7 @@ export class RingMailbox implements Mailbox {
     const superiors = superiorNames(to).filter((each) => !this.#index.folders.has(each));
     const made = await this.#create(superiors);
     if (made.kind === 'refused') return made;
-    await this.#write([{ kind: 'rename', from, to }]);
+    await this.#write([{ kind: 'rename', id: listed.id, from, to }]);
     return done;
   }
 
@@ -171,7 +185,10 @@ export class RingMailbox implements Mailbox {
 
   onChange(listener: (change: MailboxChange) => void): () => void {
     this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    const rest = this.#news.watch();
+    return () => {
+      if (this.#listeners.delete(listener)) rest();
+    };
   }
 
   /** The folders that every mailbox has, as far as they were never made: those that a user removed stay away, INBOX never does. */
@@ -194,6 +211,7 @@ export class RingMailbox implements Mailbox {
     await this.#last.catch((error: unknown) => {
       this.#options.events.debug({ err: error }, 'the last change of the folder list failed');
     });
+    this.#news.stop();
     await this.#options.leases.stop();
     await this.#options.shelf.close();
     this.#options.vault.close();
@@ -263,15 +281,17 @@ export class RingMailbox implements Mailbox {
   }
 }
 
-function changeOf(step: MailboxRecord): MailboxChange {
-  switch (step.kind) {
-    case 'create':
-      return { kind: 'created', name: step.name };
-    case 'remove':
-      return { kind: 'removed', name: step.name };
-    case 'rename':
-      return { kind: 'renamed', name: step.from, to: step.to };
-    default:
-      return { kind: step.on ? 'subscribed' : 'unsubscribed', name: step.name };
+/** What a reader who knows `before` has to be told to know `now`. */
+function changesBetween(before: MailboxIndex, now: MailboxIndex): MailboxChange[] {
+  const changes: MailboxChange[] = [];
+  for (const { id, name } of before.folders.values()) {
+    const to = now.byId(id)?.name;
+    if (to === undefined) changes.push({ kind: 'removed', name });
+    else if (to !== name) changes.push({ kind: 'renamed', name, to });
   }
+  for (const { id, name } of now.folders.values())
+    if (before.byId(id) === undefined) changes.push({ kind: 'created', name });
+  for (const name of now.subscribed) if (!before.subscribed.has(name)) changes.push({ kind: 'subscribed', name });
+  for (const name of before.subscribed) if (!now.subscribed.has(name)) changes.push({ kind: 'unsubscribed', name });
+  return changes;
 }

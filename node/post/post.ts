@@ -1,8 +1,10 @@
 import path from 'node:path';
 import type { Address } from '../../policy/address.ts';
 import type { SigningKey } from '../identity/keys.ts';
+import { ChannelHints } from '../log/hints.ts';
 import { type LogStore, openLog, type Log as PostLog } from '../log/log.ts';
 import { LogDisk } from '../log/log-disk.ts';
+import type { Takes } from '../log/place.ts';
 import { type LogReferences, logReferences } from '../log/references.ts';
 import type { Log, Notify, Trace } from '../notify/notify.ts';
 import { startNotify } from '../notify/start.ts';
@@ -40,6 +42,8 @@ export interface OpenLogOptions extends LogName {
   readonly owner: Address;
   /** Only where the caller knows that there is none yet: a missing head is never silently made anew. */
   readonly create: boolean;
+  /** Which records take a number of the log; see node/log. */
+  readonly takes?: Takes | undefined;
 }
 
 export interface PostOptions extends OverlayOptions {
@@ -72,11 +76,18 @@ export async function startPost(options: PostOptions): Promise<Post> {
     started.push(async () => disk.close());
     const notify = await startNotify({ overlay, store, dir: path.join(dir, 'notify'), now, log, trace });
     started.push(async () => notify.stop());
+    // One for each identity that has logs here.
+    const hinted = new Map<string, ChannelHints>();
     const floors = {
       overlay,
       store,
       notify,
-      openLog: async (how: OpenLogOptions) => openLog({ ...how, store: forLogs(store), disk, now, log }),
+      openLog: async (how: OpenLogOptions) => {
+        const writer = Buffer.from(how.signing.public).toString('hex');
+        const hints = hinted.get(writer) ?? new ChannelHints(overlay, how.signing.public);
+        hinted.set(writer, hints);
+        return openLog({ ...how, store: forLogs(store), disk, hints, now, log });
+      },
       logReferences: async ({ signing, secret, name }: LogName) =>
         logReferences({ store, writer: signing.public, secret, name }),
       lookup: async (address: Address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),

@@ -41,7 +41,7 @@ export class Board {
     const log = await presence.openLog('board', true);
     const board = new Board(log);
     board.#presence = presence;
-    for await (const { record } of log.read(0)) board.notes.push(decode<Note>(record));
+    for await (const item of log.read(0)) if (item.kind === 'record') board.notes.push(decode<Note>(item.record));
     before.resolve(board);
     return board;
   }

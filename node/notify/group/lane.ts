@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Address } from '../../../policy/address.ts';
 import type { Followed } from '../../log/following.ts';
+import type { LogItem } from '../../log/place.ts';
 import { retryDelayMs } from '../backoff.ts';
 import { sameBytes } from '../field.ts';
 import type { Log } from '../notify.ts';
@@ -126,8 +127,11 @@ export class Lane {
       );
       this.#mark = { next: Math.max(0, this.#mark.next - lookBack), last: new Uint8Array() };
     }
-    for await (const { seq, record } of followed.read(this.#mark.next)) {
-      if (this.#stopped || !(await this.#take(seq, record))) return;
+    for await (const item of followed.read(this.#mark.next)) {
+      if (this.#stopped) return;
+      if (item.kind === 'record') {
+        if (!(await this.#take(item.seq, item.record))) return;
+      } else await this.#pass(item);
     }
   }
 
@@ -135,8 +139,19 @@ export class Lane {
   async #isSame(followed: Followed): Promise<boolean> {
     const { next, last } = this.#mark;
     if (last.length === 0) return true;
-    for await (const { record } of followed.read(next - 1)) return sameBytes(hashOf(record), last);
+    for await (const item of followed.read(next - 1))
+      return item.kind === 'record' && sameBytes(hashOf(item.record), last);
     return false;
+  }
+
+  /** What holds nothing that was said: a merge, or what is lost for good. */
+  async #pass(item: LogItem): Promise<void> {
+    if (item.kind === 'missing')
+      this.#options.log.warn(
+        { speaker: this.address, seq: item.seq, count: item.count },
+        'a part of a speaker’s log is lost; what follows is read',
+      );
+    await this.#advance({ next: item.after.seq, last: new Uint8Array() });
   }
 
   /** False where nothing can be said of it yet: then what comes after it has to wait as well. */

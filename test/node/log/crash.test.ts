@@ -54,7 +54,7 @@ async function recovered(): Promise<string[]> {
     log: silentLog,
   });
   const read: string[] = [];
-  for await (const { record } of log.read(0)) read.push(Buffer.from(record).toString());
+  for await (const item of log.read(0)) if (item.kind === 'record') read.push(Buffer.from(item.record).toString());
   await log.close();
   await store.stop();
   await disk.close();

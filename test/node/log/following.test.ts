@@ -24,7 +24,7 @@ function how(index: number, changes: object = {}) {
 
 async function read(followed: Followed | undefined, from = 0): Promise<string[]> {
   const found: string[] = [];
-  for await (const { record } of followed?.read(from) ?? []) found.push(text(record));
+  for await (const item of followed?.read(from) ?? []) if (item.kind === 'record') found.push(text(item.record));
   return found;
 }
 

@@ -10,9 +10,12 @@ export const records = (...texts: string[]): Uint8Array[] => texts.map((one) => 
 
 export async function all(log: Log, from = 0): Promise<string[]> {
   const read: string[] = [];
-  for await (const { seq, record } of log.read(from)) {
-    if (seq !== from + read.length) throw new Error(`record ${seq} comes after ${read.length + from - 1}`);
-    read.push(text(record));
+  let next = from;
+  for await (const item of log.read(from)) {
+    if (item.seq !== next) throw new Error(`item ${item.seq} comes where ${next} was due`);
+    next = item.after.seq;
+    if (item.kind === 'record') read.push(text(item.record));
+    if (item.kind === 'missing') read.push(`${item.count} missing`);
   }
   return read;
 }

@@ -39,10 +39,10 @@ describe('what a log refers to', () => {
     const log = await ring.open(0, { create: true, store: noting });
     await log.append(records(...numbers(0, 1_000)));
     inserted.push([]);
-    await log.saveSnapshot(900, randomBytes(150_000));
+    await log.saveSnapshot(log.place, randomBytes(150_000));
     inserted.push([]);
     await log.append(records(...numbers(1_000, 2_000)));
-    await log.saveSnapshot(1_900, randomBytes(150_000));
+    await log.saveSnapshot(log.place, randomBytes(150_000));
     const [before = [], superseded = [], after = []] = inserted;
     expect(superseded.length).toBeGreaterThan(2);
     const found = await referencesAt(store);

@@ -1,12 +1,13 @@
 import { LogFault } from '../../../node/log/fault.ts';
 import type { Log as PostLog } from '../../../node/log/log.ts';
+import { itemsAfter, type LogItem, type Place, samePlace, start, type Takes } from '../../../node/log/place.ts';
 import type { MailPost } from '../../../node/mail/mail-post.ts';
 import { BlockShelf } from './block-shelf.ts';
 
 interface Kept {
-  readonly records: Uint8Array[];
+  readonly items: LogItem[];
   heads: number;
-  snapshot?: { seq: number; state: Uint8Array };
+  snapshot?: { at: Place; state: Uint8Array };
 }
 
 /** The logs and blocks of a ring in memory, keeping node/log's contract; can be told to fail like a ring without quorum. */
@@ -23,14 +24,22 @@ export class MemoryPost implements MailPost {
     return [...this.logs.values()].reduce((sum, { heads }) => sum + heads, 0);
   }
 
-  async openLog({ name, create }: { name: string; create: boolean }): Promise<PostLog> {
+  async openLog({
+    name,
+    create,
+    takes,
+  }: {
+    name: string;
+    create: boolean;
+    takes?: Takes | undefined;
+  }): Promise<PostLog> {
     let kept = this.logs.get(name);
     if (kept === undefined) {
       if (!create) throw new LogFault('missing', `nobody has a head of ${name}`);
-      kept = { records: [], heads: 0 };
+      kept = { items: [], heads: 0 };
       this.logs.set(name, kept);
     }
-    return this.#log(name, kept);
+    return this.#log(name, kept, takes ?? (() => 0));
   }
 
   /** Its logs lie in no blocks. */
@@ -38,27 +47,35 @@ export class MemoryPost implements MailPost {
     return undefined;
   }
 
-  #log(name: string, kept: Kept): PostLog {
+  #log(name: string, kept: Kept, takes: Takes): PostLog {
+    const place = (seq = kept.items.length): Place => kept.items[seq - 1]?.after ?? start;
     let closed = false;
     let waiting: Promise<unknown> = Promise.resolve();
-    const append = async (records: readonly Uint8Array[], at?: number): Promise<{ first: number }> => {
+    const append = async (records: readonly Uint8Array[], at?: Place): Promise<{ first: number }> => {
       if (closed) throw new LogFault('closed', 'closed');
       await new Promise((resolve) => setImmediate(resolve));
       if (this.down) throw new LogFault('unavailable', 'no quorum');
-      const first = kept.records.length;
-      if (at !== undefined && at !== first) throw new LogFault('overtaken', `${first} records, not ${at}`);
-      kept.records.push(...records.map((record) => record.slice()));
+      const first = kept.items.length;
+      if (at !== undefined && !samePlace(at, place()))
+        throw new LogFault('overtaken', `${first} records, not ${at.seq}`);
+      kept.items.push(
+        ...itemsAfter(
+          place(),
+          records.map((record) => record.slice()),
+          takes,
+        ),
+      );
       kept.heads += 1;
       return { first };
     };
-    const read = (from: number): AsyncIterable<{ seq: number; record: Uint8Array }> => this.#read(kept, from);
+    const read = (from: number): AsyncIterable<LogItem> => this.#read(kept, from);
     return {
       name,
       get version() {
         return kept.heads;
       },
       get length() {
-        return kept.records.length;
+        return kept.items.length;
       },
       append: async (records, at) => {
         const mine = waiting.then(
@@ -68,25 +85,28 @@ export class MemoryPost implements MailPost {
         waiting = mine;
         return mine;
       },
-      read,
-      snapshot: async () => kept.snapshot,
-      saveSnapshot: async (seq, state) => {
-        kept.snapshot = { seq, state: state.slice() };
+      get place() {
+        return place();
       },
-      snapshotDue: () => kept.records.length - (kept.snapshot?.seq ?? 0) > 500,
+      read,
+      holds: async (at) => at.seq <= kept.items.length && samePlace(at, place(at.seq)),
+      refresh: async () => false,
+      onNews: () => () => undefined,
+      snapshot: async () => kept.snapshot,
+      saveSnapshot: async (at, state) => {
+        kept.snapshot = { at, state: state.slice() };
+      },
+      snapshotDue: () => kept.items.length - (kept.snapshot?.at.seq ?? 0) > 500,
       close: async () => {
         closed = true;
       },
     };
   }
 
-  async *#read(kept: Kept, from: number): AsyncIterable<{ seq: number; record: Uint8Array }> {
-    const end = kept.records.length;
-    for (let seq = from; seq < end; seq++) {
-      const record = kept.records[seq];
-      if (record === undefined) return;
+  async *#read(kept: Kept, from: number): AsyncIterable<LogItem> {
+    for (const item of kept.items.slice(from)) {
       this.recordsRead += 1;
-      yield { seq, record };
+      yield item;
     }
   }
 }

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { itemsAfter, start } from '../../../../node/log/place.ts';
 import type { Mark } from '../../../../node/notify/group/group-table.ts';
 import { Lane } from '../../../../node/notify/group/lane.ts';
 import type { SayingOpened } from '../../../../node/notify/group/saying.ts';
@@ -37,7 +38,12 @@ function lane(log: string[], options: { mark?: Mark; fail?: (body: string) => bo
       return {
         length: now.length,
         read: async function* (from: number) {
-          for (const [at, record] of now.entries()) if (at >= from) yield { seq: at, record: Buffer.from(record) };
+          for (const item of itemsAfter(
+            start,
+            now.map((one) => Buffer.from(one)),
+            () => 0,
+          ))
+            if (item.seq >= from) yield item;
         },
       };
     },

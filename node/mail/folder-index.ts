@@ -53,7 +53,7 @@ export class FolderIndex {
   readonly delivered = new Map<string, Delivered>();
   /** The highest serial of each origin: each time that somebody opened the folder and inserted, some 20 octets. */
   readonly origins = new Map<number, number>();
-  /** Deliveries that came in two lineages: the name in the second → the uid of the first. Newest last. */
+  /** Deliveries that came in two histories: the name in the second → the uid of the first. Newest last. */
   readonly aliases = new Map<string, number>();
   readonly gone = new ExpungedUids();
   /** Who changed which flag last. */
@@ -165,7 +165,7 @@ export class FolderIndex {
 
   #insert(record: Insert): FolderOutcome {
     const { origin, serial } = record;
-    // An origin's insertions come in order in every lineage, so one that is not above has been here before (a head that was given up and
+    // An origin's insertions come in order in every history, so one that is not above has been here before (a head that was given up and
     // then seen after all), even if it is expunged by now.
     if (serial <= (this.origins.get(origin) ?? 0)) {
       const uid = this.#entries.find((entry) => entry.origin === origin && entry.serial === serial)?.uid ?? 0;

@@ -17,7 +17,7 @@ export type FolderRecord =
   | { readonly kind: 'born'; readonly uidValidity: number }
   | {
       readonly kind: 'insert';
-      /** Who inserted it, and his how manyth insertion it is: together its name for ever, in whatever lineage of the log it lies. */
+      /** Who inserted it, and his how manyth insertion it is: together its name for ever, in whatever history of the log it lies. */
       readonly origin: number;
       readonly serial: number;
       readonly flags: readonly string[];

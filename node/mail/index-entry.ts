@@ -12,7 +12,7 @@ export class IndexEntry implements MessageEntry {
   readonly internalDate: number;
   readonly size: number;
   readonly set: FlagSet;
-  /** Who inserted it and as his how manyth: its name in every lineage of the log. */
+  /** Who inserted it and as his how manyth: its name in every history of the log. */
   readonly origin: number;
   readonly serial: number;
   readonly #packed: string;

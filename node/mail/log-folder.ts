@@ -70,11 +70,13 @@ export class LogFolder implements Folder {
       applied: (outcomes) => {
         this.#tell(changesOf(outcomes));
         keeper.changed();
+        this.#news.stir();
       },
       rebuilt: (before) => this.#tell(changesBetween(before, this.#index)),
       failed: (cause) => events.debug({ folder: this.name, err: cause }, 'a folder could not be looked up in the ring'),
     });
     this.#news = new News(log, () => this.#writer.look());
+    this.#news.stir();
   }
 
   /** Another object after another history of the log went on. */

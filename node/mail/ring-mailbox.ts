@@ -63,6 +63,7 @@ export class RingMailbox implements Mailbox {
     this.#writer = new LogWriter<MailboxIndex, readonly MailboxChange[]>(log, keeper, () => 0, {
       applied: (outcomes) => {
         keeper.changed();
+        this.#news.stir();
         for (const change of outcomes.flat()) this.#tell(change);
       },
       rebuilt: (before) => {
@@ -71,6 +72,7 @@ export class RingMailbox implements Mailbox {
       failed: (cause) => events.debug({ err: cause }, 'the folder list could not be looked up in the ring'),
     });
     this.#news = new News(log, () => this.#writer.look());
+    this.#news.stir();
   }
 
   /** Another object after another history of the log went on. */

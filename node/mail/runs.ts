@@ -1,5 +1,5 @@
 /**
- * Messages of a folder, named so that every lineage of its log means the same ones: [uid, origin, serial, count, …]. The uid says where they
+ * Messages of a folder, named so that every history of its log means the same ones: [uid, origin, serial, count, …]. The uid says where they
  * were for whoever wrote it; where they have other uids by now, origin and serial find them.
  */
 export type Runs = readonly number[];

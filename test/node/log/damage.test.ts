@@ -97,21 +97,21 @@ describe('a log of which a part is lost for good', () => {
   });
 
   it('that cannot be had just now is not said to be lost', async () => {
-    const { fetch, ...store } = ring.store(0);
+    const store = ring.store(0);
     const away = groups[3]?.ref.key ?? new Uint8Array();
     const shy = async (key: Uint8Array): Promise<Uint8Array> => {
       if (Buffer.compare(key, away) === 0) throw new StoreFault('unavailable', 'too few answered');
-      return fetch(key);
+      return store.fetch(key);
     };
     await expect(read(await open(false, { ...store, fetch: shy }))).rejects.toMatchObject({ code: 'unavailable' });
   });
 
   it('keeps what is damaged from being taken for something else: another group in its place is missing', async () => {
     const [third, fourth] = [groups[3], groups[4]];
-    const { fetch, ...store } = ring.store(0);
+    const store = ring.store(0);
     const swapped = async (key: Uint8Array): Promise<Uint8Array> => {
       const wanted = Buffer.compare(key, third?.ref.key ?? key) === 0 ? fourth?.ref.key : key;
-      return fetch(wanted ?? key);
+      return store.fetch(wanted ?? key);
     };
     expect((await read(await open(false, { ...store, fetch: swapped }))).slice(0, 2)).toEqual([
       '0 to 149',

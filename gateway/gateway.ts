@@ -20,6 +20,7 @@ import type { InboundParts, Log, Trace } from './inbound/parts.ts';
 import { awaitedReceipts } from './inbound/receipts.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
 import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
+import { type ScanSettings, scanners } from './scan/scanners.ts';
 import { type StorageGate, startStorageGate } from './storage/gate.ts';
 import { tryDisk } from './storage/try-disk.ts';
 
@@ -49,6 +50,8 @@ export interface GatewayOptions {
   readonly resolver: Resolver;
   /** DNS block and allow lists that are asked about each message. */
   readonly dnsLists: DnsListZones;
+  /** Scanners of content that are asked about each message. */
+  readonly scan: ScanSettings;
   /** Certificate and key for STARTTLS, and when they change. */
   readonly tls: {
     readonly current: () => SecureContextOptions;
@@ -142,6 +145,7 @@ function inboundParts(options: GatewayOptions, storage: StorageGate): InboundPar
     policyLimits: options.limits,
     history: historyIn(queue, options.now),
     lists: dnsLists(options.dnsLists, options.now),
+    scan: scanners(options.scan),
     signer: identity.keys.signing,
     returnPaths: returnPathsOf(identity),
   };

@@ -76,6 +76,17 @@ rules:
     do: accept
     note: mail from this very machine is accepted although its sender could not be checked
 
+  # Where epost.yaml names a ClamAV ("gateway: scan:"). While it does not answer, mail is asked to come again.
+  - id: virus
+    when: clamav.result == "infected"
+    do: reject
+    reply: the message carries something that a virus scanner knows
+
+  # Where it names an rspamd. "unknown" is named, so that mail does not wait for it while it is away.
+  - id: rspamd-advice
+    when: rspamd.result != "unknown" && (rspamd.result == "reject" || rspamd.result == "add-header")
+    do: junk
+
   # The author's domain says that mail which is not provably its own must be refused.
   - id: dmarc-reject
     when: dmarc.result == "fail" && dmarc.policy == "reject" && class != "forwarded"
@@ -149,6 +160,10 @@ expect:
   - {given: {dmarc: {result: unknown}}, verdict: defer, rule: could-not-find-out}
   - {given: {dmarc: {result: unknown}, client: {loopback: true}}, verdict: accept, rule: local-trial}
   - {given: {dmarc: {result: fail, policy: reject}, client: {loopback: true}}, verdict: reject, rule: dmarc-reject}
+  - {given: {clamav: {result: infected}}, verdict: reject, rule: virus}
+  - {given: {clamav: {result: unknown}}, verdict: defer, rule: could-not-find-out}
+  - {given: {rspamd: {result: reject}}, verdict: junk, rule: rspamd-advice}
+  - {given: {rspamd: {result: unknown}}, verdict: accept}
   - {given: {stage: relay}, verdict: accept}
   - {given: {stage: relay, identity: {verified: false}}, verdict: reject, rule: no-relay-for-strangers}
   - {given: {stage: relay, identity: {standing: blocked}}, verdict: reject, rule: blocked-everywhere}

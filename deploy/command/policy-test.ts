@@ -7,6 +7,7 @@ import { parseAddress } from '../../policy/address.ts';
 import { decide } from '../../policy/decide.ts';
 import { explain } from '../../policy/explain.ts';
 import { Limits } from '../../policy/limits.ts';
+import { scanSettings } from '../config/gateway-section.ts';
 import { readGivenFile } from '../config/given-file.ts';
 import { loadConfig } from '../config/load.ts';
 import { InputFault } from '../config/problem.ts';
@@ -30,7 +31,8 @@ const noHistory: History = {
 export const policyTest: Command = {
   name: 'policy test',
   summary: 'decide a message from disk as if it came in now, and say why; nothing is delivered',
-  details: 'DNS is asked as the gateway would. Limits are as if this were the first message.',
+  details:
+    'DNS, and scanners where the configuration names some, are asked as the gateway would. Limits are as if this were the first message.',
   positionals: [{ name: 'FILE.eml', help: 'the message' }],
   options: {
     home: homeOption,
@@ -73,6 +75,7 @@ export const policyTest: Command = {
     }
     const { envelopeFacts, gatherAtData } = await import('../../gateway/evidence/gather.ts');
     const { dnsLists } = await import('../../gateway/evidence/dns-lists.ts');
+    const { scanners } = await import('../../gateway/scan/scanners.ts');
     const servers = dns === undefined ? (config.gateway?.dns.servers ?? []) : [dns];
     const { evidence } = await gatherAtData(
       message,
@@ -91,6 +94,7 @@ export const policyTest: Command = {
         }),
         history: noHistory,
         lists: dnsLists(config.gateway?.dns.lists ?? { block: [], allow: [], domains: [] }, Date.now),
+        scan: scanners(scanSettings(config.gateway)),
         ring: { name: ring.name, domains: ring.domains },
         evidenceMs: inboundLimits.evidenceMs,
         dnsLookups: inboundLimits.dnsLookups,

@@ -1,3 +1,4 @@
+import type { ScanSettings } from '../../gateway/scan/scanners.ts';
 import { InputFault } from './problem.ts';
 import type { Config, GatewaySection } from './schema.ts';
 
@@ -13,4 +14,10 @@ export function gatewaySection(config: Config, file: string): GatewaySection {
       suggestion: 'run this on the machine where `epost init` was run',
     },
   ]);
+}
+
+/** The scanners that a gateway asks; none where there is no gateway. */
+export function scanSettings(section: GatewaySection | undefined): ScanSettings {
+  const { clamav = null, rspamd = null, timeout = 0 } = section?.scan ?? {};
+  return { clamav, rspamd, timeoutMs: timeout };
 }

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { readEndpoint } from '../../gateway/scan/endpoint.ts';
 import { parseAddress, parseDomain } from '../../policy/address.ts';
 
 // One table makes both the check and the commented file that `epost init` writes (template.ts uses the descriptions).
@@ -36,6 +37,15 @@ const dnsZone = z
   .string()
   .transform((text) => text.toLowerCase())
   .refine((text) => parseDomain(text) !== undefined, 'expected the zone of a DNS list, for instance zen.spamhaus.org');
+const scanner = z
+  .string()
+  .refine(
+    (text) => readEndpoint(text) !== undefined,
+    'expected the path of a Unix socket, or a loopback address such as 127.0.0.1:11333',
+  );
+// Half of the minute in which a message is decided.
+const maxScanMs = 30_000;
+
 // Each is asked about each message, within the message's budget of lookups.
 const dnsZones = z.array(dnsZone).max(8).default([]);
 
@@ -101,6 +111,19 @@ export const configSchema = z.strictObject({
           }),
         ])
         .prefault({ kind: 'embedded' }),
+      scan: z
+        .strictObject({
+          clamav: scanner.nullable().default(null),
+          rspamd: scanner.nullable().default(null),
+          timeout: duration
+            .refine((ms) => ms >= 100 && ms <= maxScanMs, 'expected 100ms to 30s')
+            .prefault('10s')
+            .describe('what has not answered by then is unknown'),
+        })
+        .prefault({})
+        .describe(
+          'scanners of content on this machine that are asked about each message; what they say is evidence for policy',
+        ),
       exempt: z.array(network).max(100).default(['127.0.0.0/8', '::1']),
       proxies: z.array(network).max(100).default([]),
     })

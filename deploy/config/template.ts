@@ -92,6 +92,10 @@ gateway:
   # With less room than minFree on the disk of an embedded queue no mail is taken and deliveries pause, until there is more.
   queue: ${choices.redisUrl === undefined ? '{kind: embedded, minFree: 256MiB}' : `{kind: redis, url: ${JSON.stringify(choices.redisUrl)}}`}
 
+  # ClamAV and rspamd on this machine, for instance {clamav: /run/clamav/clamd.ctl, rspamd: '127.0.0.1:11333'}. They are asked about each
+  # message; the standard policy refuses what ClamAV finds, and has mail wait while it does not answer.
+  scan: {clamav: null, rspamd: null, timeout: 10s}
+
   # Clients without connection limits (they still pass policy), and proxies whose PROXY header is believed.
   exempt: [127.0.0.0/8, '::1']
   proxies: []

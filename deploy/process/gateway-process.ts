@@ -12,7 +12,7 @@ import { importIdentityKeys } from '../../node/identity/keys.ts';
 import { openSeenIds } from '../../node/notify/seen.ts';
 import type { LimitState, Limits } from '../../policy/limits.ts';
 import type { Policy } from '../../policy/policy.ts';
-import { gatewaySection } from '../config/gateway-section.ts';
+import { gatewaySection, scanSettings } from '../config/gateway-section.ts';
 import { InputFault } from '../config/problem.ts';
 import { type Config, type GatewaySection, parseHostPort } from '../config/schema.ts';
 import { doorPath } from '../home/ask-node.ts';
@@ -165,6 +165,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       now: Date.now,
     }),
     dnsLists: section.dns.lists,
+    scan: scanSettings(section),
     tls,
     dkim: () => dkim.current(),
     ledgerDir: layout.gateway.ledger,

@@ -6,7 +6,9 @@ import { factText, type TraceStore } from './store.ts';
 
 /** The evidence of a stored decision, whole again. Throws where the text is none. */
 export function pastEvidence(stage: string, text: string): Evidence {
-  return completeEvidence(stage as Stage, JSON.parse(text) as KnownEvidence);
+  // Decisions of before there were scanners say nothing of them, which is not that they did not answer: then the reason is there.
+  const before: KnownEvidence = { clamav: { result: 'none' }, rspamd: { result: 'none' } };
+  return completeEvidence(stage as Stage, { ...before, ...(JSON.parse(text) as KnownEvidence) });
 }
 
 /** The decisions by the organisation's policy that this home made since a moment (ms), oldest first, one at a time; damaged ones are passed over and counted by `onDamaged`. */

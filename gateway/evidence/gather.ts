@@ -8,6 +8,7 @@ import type { Resolver } from '../dns/answer.ts';
 import { messageLookups } from '../dns/message-lookups.ts';
 import { readReport } from '../returns/report.ts';
 import { canSign } from '../returns/return-path.ts';
+import { noScanners, type Scanners } from '../scan/scanners.ts';
 import { type Authentication, authenticate } from './authenticate.ts';
 import { authorOf } from './author.ts';
 import { type DnsLists, noLists } from './dns-lists.ts';
@@ -20,6 +21,8 @@ export interface Surroundings {
   readonly history: History;
   /** None are asked if absent. */
   readonly lists?: DnsLists | undefined;
+  /** Scanners of content; none are asked if absent. */
+  readonly scan?: Scanners | undefined;
   readonly ring: KnownEvidence['ring'];
   readonly evidenceMs: number;
   readonly dnsLookups: number;
@@ -42,13 +45,13 @@ export async function gatherAtData(
   message: Uint8Array,
   session: SessionEvidence,
   recipients: readonly Address[],
-  { hostname, resolver, history, lists, ring, evidenceMs, dnsLookups, now, returned }: Surroundings,
+  { hostname, resolver, history, lists, scan, ring, evidenceMs, dnsLookups, now, returned }: Surroundings,
 ): Promise<{ evidence: Evidence; authentication: Authentication }> {
   const lookups = messageLookups(resolver, { maxLookups: dnsLookups, deadline: now() + evidenceMs, now });
   const named = authorOf(message);
   const ip = session.client?.ip ?? '';
   const domains = [named.kind === 'single' ? named.domain : '', session.envelope?.fromDomain ?? ''];
-  const [authentication, dnslist] = await Promise.all([
+  const [authentication, dnslist, scanned] = await Promise.all([
     authenticate({
       message,
       ip,
@@ -63,6 +66,13 @@ export async function gatherAtData(
       domains.flatMap((domain) => parseDomain(domain) ?? []),
       lookups.lookups,
     ),
+    (scan ?? noScanners).of(message, {
+      ip,
+      hostname,
+      recipients,
+      helo: session.client?.helo ?? '',
+      from: session.envelope?.from ?? '',
+    }),
   ]);
   const { author, spf, dkim, dmarc, arc } = authentication;
   const evidence = completeEvidence('data', {
@@ -73,6 +83,7 @@ export async function gatherAtData(
     dmarc,
     arc,
     dnslist,
+    ...scanned,
     bounce: bounceFacts(message, session.envelope?.from ?? '', recipients, returned),
     message: messageFacts(message),
     history: await history.of(author, recipients),

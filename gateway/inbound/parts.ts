@@ -7,6 +7,7 @@ import type { DnsLists } from '../evidence/dns-lists.ts';
 import type { History } from '../evidence/history.ts';
 import type { Signer } from '../provenance.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
+import type { Scanners } from '../scan/scanners.ts';
 import type { StorageGate } from '../storage/gate.ts';
 import type { StoredMessage } from './job.ts';
 import type { InboundLimits } from './limits.ts';
@@ -54,6 +55,8 @@ export interface InboundParts {
   readonly resolver: Resolver;
   readonly history: History;
   readonly lists: DnsLists;
+  /** None are asked if absent. */
+  readonly scan?: Scanners | undefined;
   readonly returnPaths: Pick<ReturnPaths, 'open'>;
   readonly signer: Signer;
   readonly trace: Trace;

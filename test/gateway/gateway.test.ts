@@ -85,6 +85,7 @@ describe('the gateway beside a node', () => {
       limits: new Limits(),
       resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
       dnsLists: { block: [], allow: [], domains: [] },
+      scan: { clamav: null, rspamd: null, timeoutMs: 1_000 },
       tls: { current: () => ({}), onChange: () => () => undefined },
       dkim: () => [],
       ledgerDir: join(node.root, 'ledger'),

@@ -59,9 +59,9 @@ function exchange(endpoint: Endpoint, message: Uint8Array, facts: RspamdFacts, s
   return new Promise((resolve, reject) => {
     const where = 'path' in endpoint ? { socketPath: endpoint.path } : endpoint;
     const headers = { ...headersOf(facts), 'Content-Length': message.length };
-    const asked = request({ ...where, method: 'POST', path: '/checkv2', headers, signal, agent: false }, (reply) =>
-      readAll(reply, signal).then(resolve, reject),
-    );
+    const asked = request({ ...where, method: 'POST', path: '/checkv2', headers, signal, agent: false }, (reply) => {
+      readAll(reply, signal).then(resolve, reject);
+    });
     asked.once('error', reject);
     asked.end(message);
   });

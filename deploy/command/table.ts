@@ -15,6 +15,7 @@ import { queueList, queueShow, queueSteer } from './queue.ts';
 import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
 import { status } from './status.ts';
+import { storeStats, storeVerify } from './store.ts';
 import { tlsReportCommand } from './tls-report.ts';
 import { trace } from './trace.ts';
 import { userAdd, userList, userPasswd, userRevoke } from './user.ts';
@@ -57,5 +58,7 @@ export const commands: readonly Command[] = [
   dkimRotate,
   tlsReportCommand,
   check,
+  storeStats,
+  storeVerify,
   status,
 ];

@@ -58,6 +58,16 @@ export const configSchema = z.strictObject({
   node: z.strictObject({
     listen: z.array(z.string().startsWith('/', 'expected a multiaddr such as /ip4/0.0.0.0/tcp/7525')).min(1),
     announce: z.array(z.string().startsWith('/', 'expected a multiaddr such as /ip4/192.0.2.7/tcp/7525')).default([]),
+    store: z
+      .strictObject({
+        quota: size.prefault('20GiB').describe('bytes of one identity in the ring; each holder allows its share'),
+        quotaForOthers: size
+          .prefault('200GiB')
+          .describe('bytes that one owner’s nodes may bring in others’ names before these confirm them'),
+        trash: duration.prefault('7d').describe('how long what nobody refers to any more stays readable'),
+        gone: duration.prefault('180d').describe('how long what a revoked or removed identity has is kept'),
+      })
+      .prefault({}),
   }),
   access: z.strictObject({
     submission: listener('submission for users’ mail programs (STARTTLS)'),

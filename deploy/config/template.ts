@@ -39,6 +39,9 @@ node:
   listen: [/ip4/127.0.0.1/tcp/${port('ring')}]
   # What other machines are told instead of the addresses above, for instance [/ip4/192.0.2.7/tcp/7525].
   announce: []
+  # What this node keeps for the ring: bytes for one identity, bytes that one owner's nodes bring for others, and how long what nobody
+  # refers to any more stays, and what a revoked identity has.
+  store: {quota: 20GiB, quotaForOthers: 200GiB, trash: 7d, gone: 180d}
 
 # For the mail programs of the users whose mailboxes live here.
 access:

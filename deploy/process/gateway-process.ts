@@ -31,6 +31,7 @@ import { PolicyHistory } from './policy-history.ts';
 import { publishRecord } from './publish-record.ts';
 import { SharedLimits } from './shared-limits.ts';
 import { type Login, smarthostLogin } from './smarthost-login.ts';
+import { storeGauge } from './store-gauge.ts';
 import { TlsFiles } from './tls-files.ts';
 
 const gatewayGraceMs = 3_000;
@@ -225,6 +226,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
         ];
       },
       gauges: [
+        { ...storeGauge, read: async () => storeNumbers(await door.call('store-stats', {})) },
         { name: 'epost_queue_jobs', help: 'jobs in the queue', label: 'state', read: () => queue.counts() },
         {
           name: 'epost_storage_shut',
@@ -245,6 +247,10 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   }
   log.info({ port: gateway.ports.mx, policy: policy.hash }, 'the gateway is ready');
   return { mx: `${section.mx.host}:${gateway.ports.mx}`, ...(http === undefined ? {} : { http: http.address }) };
+}
+
+function storeNumbers(told: unknown): Readonly<Record<string, number>> {
+  return (told as { stats: Readonly<Record<string, number>> }).stats;
 }
 
 /** Gateways that share a queue share the limits, too. */

@@ -2,14 +2,23 @@ import { readFileSync } from 'node:fs';
 import { z } from 'zod';
 import type { Admin } from '../../node/door/door.ts';
 import type { Post } from '../../node/post/post.ts';
+import type { Quota } from '../../node/store/claims.ts';
 import type { Layout } from '../home/layout.ts';
 import type { LocalUsers } from './local-users.ts';
+import { StoreCheck } from './store-check.ts';
 
+const verifySchema = z.strictObject({ begin: z.boolean() });
 const publishSchema = z.strictObject({ certificate: z.instanceof(Uint8Array), record: z.instanceof(Uint8Array) });
 
 /** What commands and the gateway may ask of a running node beside the services of the ring. */
-export function nodeAdmin(parts: { readonly layout: Layout; readonly post: Post; readonly users: LocalUsers }): Admin {
-  const { layout, post, users } = parts;
+export function nodeAdmin(parts: {
+  readonly layout: Layout;
+  readonly post: Post;
+  readonly users: LocalUsers;
+  readonly quota: Quota;
+}): Admin {
+  const { layout, post, users, quota } = parts;
+  const check = new StoreCheck(post.store, Date.now);
   return {
     /** Reads users, passwords and the revocation list again. */
     reload: async () => {
@@ -36,6 +45,13 @@ export function nodeAdmin(parts: { readonly layout: Layout; readonly post: Post;
         users: users.list(),
       };
     },
+    /** What lies on this disk, and on whose account. */
+    'store-stats': async () => {
+      const { store } = post;
+      return { stats: { ...(await store.stats()) }, accounts: await store.accounts(), quota: { ...quota } };
+    },
+    /** How the reading and mending of the whole store stands; with `begin` it is begun. */
+    'store-verify': async (args) => (verifySchema.parse(args).begin ? check.begin() : check.state),
     /** Puts an identity's own directory entry into the ring; the ring checks its signatures. */
     publish: async (args) => {
       const { copies } = await post.store.publishIdentity(publishSchema.parse(args));

@@ -10,6 +10,7 @@ import { readKeyFile } from '../../node/identity/key-file.ts';
 import { RevocationState } from '../../node/identity/revocation.ts';
 import { openSeenIds } from '../../node/notify/seen.ts';
 import { startPost } from '../../node/post/post.ts';
+import { defaultPatience } from '../../node/store/collection.ts';
 import type { Listener } from '../config/schema.ts';
 import { doorPath } from '../home/ask-node.ts';
 import { HomeFault } from '../home/fault.ts';
@@ -21,6 +22,7 @@ import { startHttp } from './http-server.ts';
 import { LocalUsers } from './local-users.ts';
 import { nodeAdmin } from './node-admin.ts';
 import { type Part, type PartOptions, runPart } from './part.ts';
+import { storeGauge } from './store-gauge.ts';
 import { TlsFiles } from './tls-files.ts';
 import { trustOf } from './trust.ts';
 
@@ -54,6 +56,8 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     );
   }
 
+  const { quota: identityBytes, quotaForOthers: othersBytes, trash, gone } = config.node.store;
+  const quota = { identityBytes, othersBytes };
   const post = await startPost({
     ring,
     peerSeed,
@@ -63,6 +67,8 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     bootstrap: readBootstrap(layout),
     ...(list === undefined ? {} : { revocations: list }),
     dir: layout.node.folder,
+    quota,
+    patience: { ...defaultPatience, trashMs: trash, goneMs: gone },
     now: Date.now,
     log,
   });
@@ -91,7 +97,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     post,
     now: Date.now,
     log,
-    admin: nodeAdmin({ layout, post, users }),
+    admin: nodeAdmin({ layout, post, users, quota }),
   });
   closing.add(() => door.stop());
   lifetime.onReload(() => {
@@ -136,7 +142,11 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
   // Where a gateway runs too, the health page is its.
   const http =
     config.http !== null && config.gateway === undefined
-      ? await startHttp({ listen: config.http, health: async () => [{ part: 'node', ok: true }], gauges: [] })
+      ? await startHttp({
+          listen: config.http,
+          health: async () => [{ part: 'node', ok: true }],
+          gauges: [{ ...storeGauge, read: async () => ({ ...(await post.store.stats()) }) }],
+        })
       : undefined;
   if (http !== undefined) closing.add(() => http.stop());
   const place = (listener: Listener, port: number | undefined): string => `${listener.host}:${port ?? listener.port}`;

@@ -10,6 +10,8 @@ import type { Log, Notify, Trace } from '../notify/notify.ts';
 import { startNotify } from '../notify/start.ts';
 import type { Overlay } from '../overlay/overlay.ts';
 import { type OverlayOptions, startOverlay } from '../overlay/start.ts';
+import type { Quota } from '../store/claims.ts';
+import type { Patience } from '../store/collection.ts';
 import type { Lookup } from '../store/directory.ts';
 import { openStore, type Store } from '../store/store.ts';
 import { type Presence, type PresenceOptions, present } from './presence.ts';
@@ -51,6 +53,8 @@ export interface PostOptions extends OverlayOptions {
   readonly dir: string;
   readonly log: Log;
   readonly trace?: Trace | undefined;
+  readonly quota?: Quota | undefined;
+  readonly patience?: Patience | undefined;
 }
 
 /**
@@ -58,7 +62,7 @@ export interface PostOptions extends OverlayOptions {
  * When a floor cannot start, those below it are stopped again and its fault is thrown.
  */
 export async function startPost(options: PostOptions): Promise<Post> {
-  const { dir, now, log, trace } = options;
+  const { dir, now, log, trace, quota, patience } = options;
   const started: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     // One that does not stop cleanly must not keep the others running; what it met is thrown in the end.
@@ -70,7 +74,8 @@ export async function startPost(options: PostOptions): Promise<Post> {
     const overlay = await startOverlay({ ...options, dir: path.join(dir, 'overlay') });
     started.push(async () => overlay.stop());
     const toldOfOthers = options.bootstrap.length > 0;
-    const store = await openStore({ overlay, dir: path.join(dir, 'store'), now, log, toldOfOthers });
+    const limits = { ...(quota && { quota }), ...(patience && { patience }) };
+    const store = await openStore({ overlay, dir: path.join(dir, 'store'), now, log, toldOfOthers, ...limits });
     started.push(async () => store.stop());
     const disk = await LogDisk.open(path.join(dir, 'logs'));
     started.push(async () => disk.close());

@@ -91,7 +91,24 @@ describe('the first start', () => {
       ['/healthz', '/readyz', '/metrics'].map((page) => fetch(`${at}${page}`)),
     );
     expect([health?.status, ready?.status, metrics?.status]).toEqual([200, 200, 200]);
-    expect(await metrics?.text()).toMatch(/^# TYPE \S+ \S+$/m);
+    const text = await metrics?.text();
+    expect(text).toMatch(/^# TYPE \S+ \S+$/m);
+    expect(text).toMatch(/^epost_store\{what="blocks"\} \d+$/m);
+  });
+
+  test('tells what it keeps and on whose account, and reads all of it', async () => {
+    const mail = await MailProgram.open(epost, 'alice@example.org');
+    await mail.imap.append('Drafts', 'Subject: counted\r\n\r\nfor alice\r\n');
+    mail.close();
+    const stats = await home.run('store', 'stats', '--json');
+    expect(stats).toMatchObject({ code: 0, err: '' });
+    const told = JSON.parse(stats.out) as { stats: { blocks: number }; accounts: { payer: string; bytes: number }[] };
+    expect(told.stats.blocks).toBeGreaterThan(0);
+    expect(told.accounts.find(({ payer }) => payer === 'alice@example.org')?.bytes).toBeGreaterThan(0);
+    const verified = await home.run('store', 'verify', '--json');
+    expect(verified).toMatchObject({ code: 0, err: '' });
+    expect(JSON.parse(verified.out)).toMatchObject({ damaged: 0, setAside: 0, accountsMended: 0, unreached: 0 });
+    expect((await home.run('store', 'verify')).out).toMatch(/^\d+ blocks, heads and entries in \d+ s: 0 damaged/);
   });
 
   test('a second one on the same home refuses in one sentence', async () => {

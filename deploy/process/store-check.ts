@@ -36,22 +36,21 @@ export class StoreCheck {
   begin(): StoreCheckState {
     if (this.#state.at !== 'running') {
       this.#state = { at: 'running' };
-      void this.#run();
+      const failed = (fault: unknown): void => {
+        this.#state = { at: 'failed', why: fault instanceof Error ? fault.message : String(fault) };
+      };
+      // The store owns the work: when it stops, this ends with a fault.
+      this.#run().catch(failed);
     }
     return this.#state;
   }
 
-  /** Never rejects; ends when the store stops. */
   async #run(): Promise<void> {
     const begun = this.#now();
-    try {
-      const found = await this.#store.repair();
-      const accountsMended = await this.#store.recount();
-      const { damaged: setAside } = await this.#store.stats();
-      const seconds = Math.round((this.#now() - begun) / 1_000);
-      this.#state = { at: 'done', report: { ...found, setAside, accountsMended, seconds } };
-    } catch (fault) {
-      this.#state = { at: 'failed', why: fault instanceof Error ? fault.message : String(fault) };
-    }
+    const found = await this.#store.repair();
+    const accountsMended = await this.#store.recount();
+    const { damaged: setAside } = await this.#store.stats();
+    const seconds = Math.round((this.#now() - begun) / 1_000);
+    this.#state = { at: 'done', report: { ...found, setAside, accountsMended, seconds } };
   }
 }

@@ -17,9 +17,9 @@ export interface BounceOptions {
 const maxHeaderBytes = 32 * 1024;
 
 /**
- * The job that tells a sender on the Internet that an accepted message could not be delivered (RFC 3464), with the null
- * reverse-path (RFC 5321 §6.1). Undefined where the sender has no address that mail can go to. Deterministic in the
- * failure, so that telling it twice is one job. Only for proven senders: the caller has checked that.
+ * The job that tells a sender on the Internet what became of an accepted message (RFC 3464), with the null
+ * reverse-path (RFC 5321 §6.1). Undefined where the sender has no address that mail can go to. Deterministic in what
+ * is told, so that telling it twice is one job. Only for proven senders: the caller has checked that.
  */
 export async function bounceJob(failed: FailedRecipient, options: BounceOptions): Promise<NewJob | undefined> {
   const sender = parseAddress(failed.sender);
@@ -41,50 +41,79 @@ export async function bounceJob(failed: FailedRecipient, options: BounceOptions)
     message: { kind: 'inline', bytes: Buffer.concat([signatures, message]) },
   });
   return {
-    id: `bounce:${failed.trace}:${digest(failed.recipient)}`,
+    id: `bounce:${failed.trace}:${digest(`${suffix(failed)}${failed.recipient}`)}`,
     lane: `${lanePrefix}${domainOf(sender.address)}`,
     body,
     about: { kind: 'bounce', trace: failed.trace, sender: mailerDaemon, recipients: [sender.address] },
   };
 }
 
+// Reports of failure have the names that they had when there were no others.
+const suffix = ({ action }: FailedRecipient): string => (action === 'failed' ? '' : `${action} `);
+
+const titles = {
+  failed: 'Your message could not be delivered',
+  delayed: 'Your message is delayed',
+  delivered: 'Your message was delivered',
+} as const;
+
+const outcomes = {
+  failed: 'could not be delivered.',
+  delayed: 'has not been delivered yet. You need not send it again.',
+  delivered: 'was delivered, as you asked to be told.',
+} as const;
+
 function notice(failed: FailedRecipient, { hostname, domain }: BounceOptions): Uint8Array {
-  const boundary = `=_${digest(`${failed.trace} ${failed.recipient}`)}`;
+  const { action, dsn, original } = failed;
+  const boundary = `=_${digest(`${suffix(failed)}${failed.trace} ${failed.recipient}`)}`;
   const at = new Date(failed.receivedAt).toUTCString().replace('GMT', '+0000');
+  const orcpt = dsn?.recipients[failed.recipient]?.orcpt;
+  const isWide = original?.some((octet) => octet > 0x7f) === true;
   const text = [
     `Date: ${at}`,
     `From: Mail Delivery System <mailer-daemon@${domain}>`,
     `To: <${failed.sender}>`,
-    'Subject: Your message could not be delivered',
-    `Message-ID: <${digest(`${failed.trace} ${failed.recipient} id`)}@${hostname}>`,
+    `Subject: ${titles[action]}`,
+    `Message-ID: <${digest(`${suffix(failed)}${failed.trace} ${failed.recipient} id`)}@${hostname}>`,
     // RFC 3834 §5.
     'Auto-Submitted: auto-replied',
     'MIME-Version: 1.0',
     `Content-Type: multipart/report; report-type=delivery-status; boundary="${boundary}"`,
+    ...(isWide ? ['Content-Transfer-Encoding: 8bit'] : []),
     '',
     `--${boundary}`,
     'Content-Type: text/plain; charset=utf-8',
     '',
-    `Your message to <${failed.recipient}> could not be delivered.`,
+    `Your message to <${failed.recipient}> ${outcomes[action]}`,
     failed.text,
     '',
     `Reference for the postmaster: ${failed.trace}`,
     `--${boundary}`,
     'Content-Type: message/delivery-status',
     '',
+    // RFC 3464 §2.2.1, §2.3.1: as the sender gave them, in printable ASCII.
+    ...(dsn?.envid === undefined ? [] : [`Original-Envelope-Id: ${printable(dsn.envid)}`]),
     `Reporting-MTA: dns; ${hostname}`,
     `Arrival-Date: ${at}`,
     '',
+    ...(orcpt === undefined ? [] : [`Original-Recipient: ${printable(orcpt).replace(';', '; ')}`]),
     `Final-Recipient: rfc822; ${failed.recipient}`,
-    'Action: failed',
+    `Action: ${action}`,
     `Status: ${failed.status}`,
     `--${boundary}`,
-    'Content-Type: text/rfc822-headers',
+    ...(original === undefined
+      ? ['Content-Type: text/rfc822-headers']
+      : ['Content-Type: message/rfc822', ...(isWide ? ['Content-Transfer-Encoding: 8bit'] : [])]),
     '',
     '',
   ].join('\r\n');
-  const header = failed.originalHeader.subarray(0, maxHeaderBytes);
-  return Buffer.concat([Buffer.from(text), header, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+  const returned = original ?? failed.originalHeader.subarray(0, maxHeaderBytes);
+  return Buffer.concat([Buffer.from(text), returned, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+}
+
+// They come here checked; this is where a line end would become a field.
+function printable(text: string): string {
+  return text.slice(0, 500).replace(/[^\x20-\x7e]/g, '?');
 }
 
 function digest(text: string): string {

@@ -15,6 +15,7 @@ import type { InboundParts, TraceEvent } from './parts.ts';
 import { replies, withTrace } from './replies.ts';
 import { type Retransmissions, retransmissionKey } from './retransmission.ts';
 import { refusalOf, type WireCheck } from './wire-check.ts';
+import type { Wishes } from './wishes.ts';
 
 /** What to answer to the final dot, and what to do once that answer is written. */
 export interface DataAnswer {
@@ -32,6 +33,7 @@ export interface ReadMessage {
   /** Those of them that a return path of ours named. */
   readonly returned: ReadonlySet<Address>;
   readonly protocol: string;
+  readonly dsn: Wishes | undefined;
   readonly session: Promise<SessionEvidence & { ring: Evidence['ring'] }>;
   /** Aborted when the client is gone. */
   readonly ended: AbortSignal;
@@ -179,6 +181,7 @@ async function newJob(
     provenance,
     receivedAt: at,
     senderProven: provesSender(evidence),
+    ...(message.dsn === undefined ? {} : { dsn: message.dsn }),
     message: handedOn,
   };
   const body = encodeInboundJob(inbound);

@@ -4,6 +4,7 @@ import { decode, encode } from '@ipld/dag-cbor';
 import { z } from 'zod';
 import { type Address, parseAddress } from '../../policy/address.ts';
 import type { StoredMessage } from './job.ts';
+import { type Wishes, wishes } from './wishes.ts';
 
 /** A notification whose receipt is to come, and what telling its sender would take. */
 export interface Awaited {
@@ -13,6 +14,8 @@ export interface Awaited {
   readonly sender: string;
   readonly receivedAt: number;
   readonly message: StoredMessage;
+  /** What the sender asked to be told. */
+  readonly dsn?: Wishes | undefined;
 }
 
 const shape = z.strictObject({
@@ -25,6 +28,7 @@ const shape = z.strictObject({
   }),
   sender: z.string(),
   receivedAt: z.number(),
+  dsn: wishes.optional(),
   message: z.looseObject({ size: z.number(), hash: z.custom<Uint8Array>((value) => value instanceof Uint8Array) }),
 });
 
@@ -61,7 +65,8 @@ export class AwaitedFile {
   }
 
   expect(id: string, awaited: Awaited): void {
-    const line = Buffer.from(encode(awaited)).toString('base64');
+    const { dsn, ...rest } = awaited;
+    const line = Buffer.from(encode(dsn === undefined ? rest : { ...rest, dsn })).toString('base64');
     this.#live.set(id, line);
     this.#write(`${id} ${line}\n`);
   }

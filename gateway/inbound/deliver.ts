@@ -17,6 +17,7 @@ import {
   type StoredMessage,
 } from './job.ts';
 import type { Log, Trace } from './parts.ts';
+import { type Action, isWanted, type Wishes } from './wishes.ts';
 
 /** What became of handing a message to one recipient; GatewayPost's answer fits. */
 export type Handed =
@@ -26,13 +27,17 @@ export type Handed =
   /** Trying again would change nothing. */
   | { readonly kind: 'never'; readonly reason: string };
 
-/** What is to be told to the sender of a message that was accepted and then could not be delivered. */
+/** What is to be told to the sender of a message that was accepted: that it failed later on, or what he asked to hear of (RFC 3461). */
 export interface FailedRecipient {
+  readonly action: Action;
   readonly sender: string;
   readonly recipient: Address;
   readonly status: string;
   readonly text: string;
   readonly originalHeader: Uint8Array;
+  /** All of the message, where that was asked for and is not too much. */
+  readonly original?: Uint8Array | undefined;
+  readonly dsn: Wishes | undefined;
   readonly receivedAt: number;
   readonly trace: string;
 }
@@ -71,6 +76,7 @@ export interface DeliveryParts {
       readonly sender: string;
       readonly receivedAt: number;
       readonly message: StoredMessage;
+      readonly dsn?: Wishes | undefined;
     },
   ) => void;
   readonly trace: Trace;
@@ -89,6 +95,10 @@ const maxDelayMs = 300_000;
 // RFC 5321 §4.5.4.1: what could not be delivered for four to five days goes back. Counted from the first failure, so that a job that was held, or that
 // the postmaster retries, has its time.
 const giveUpMs = 5 * 24 * 3_600_000;
+// RFC 3461 leaves the time to us; four hours is what senders' own hosts have.
+const delayNoticeMs = 4 * 3_600_000;
+// What a failure report carries of a message that was to be returned whole; beyond that its header is what helps.
+const maxReturnedBytes = 256 * 1024;
 
 /** When to try again after `attempts` attempts: 1 s, 2 s, 4 s … 5 min. */
 export function deliveryDelay(attempts: number): number {
@@ -140,7 +150,11 @@ export async function deliverJob(parts: DeliveryParts, job: Job, signal: AbortSi
       outcomes[recipient] = await giveUp(parts, inbound, recipient, `not in time: ${reason}`, '5.4.7');
     return ended(outcomes);
   }
-  if (first !== undefined) return later(parts, job, { stored, outcomes }, `${first.recipient}: ${first.reason}`);
+  if (first !== undefined) {
+    const late = waiting.map(({ recipient }) => recipient);
+    const delayTold = await tellOfDelay(parts, job, inbound, before, signal.aborted ? [] : late);
+    return later(parts, job, { stored, outcomes, delayTold }, `${first.recipient}: ${first.reason}`);
+  }
   return ended(outcomes);
 }
 
@@ -171,13 +185,34 @@ async function notStored(
   before: Progress,
   { failure, isFinal, isFull }: Storing & { at: 'nowhere' },
 ): Promise<Attempt> {
-  if (!isFinal && !isOverdue(parts, job)) return later(parts, job, before, failure);
+  if (!isFinal && !isOverdue(parts, job)) {
+    const late = inbound.recipients.filter((recipient) => before.outcomes[recipient] === undefined);
+    const delayTold = await tellOfDelay(parts, job, inbound, before, late);
+    return later(parts, job, { ...before, delayTold }, failure);
+  }
   const outcomes: Record<string, Outcome> = { ...before.outcomes };
   // RFC 3463: mailbox full, as against delivery time expired.
   const status = isFinal ? '5.3.0' : isFull ? '5.2.2' : '5.4.7';
   for (const recipient of inbound.recipients)
     outcomes[recipient] ??= await giveUp(parts, inbound, recipient, failure, status);
   return ended(outcomes);
+}
+
+/** Tells, once, those who asked for it that it takes longer (RFC 3461 §4.1, DELAY). Whether that is done. */
+async function tellOfDelay(
+  parts: DeliveryParts,
+  { firstFailureAt }: Job,
+  inbound: InboundJob,
+  { delayTold = false }: Progress,
+  late: readonly Address[],
+): Promise<boolean> {
+  if (delayTold || firstFailureAt === undefined || parts.now() - firstFailureAt < delayNoticeMs) return delayTold;
+  const text = 'It is here, and could not be put into the mailbox yet. It is tried for five days.';
+  for (const recipient of late) {
+    // RFC 3463: 4.4.7 delivery time expired, as a temporary state: delayed.
+    await tellSender(parts, inbound, recipient, { action: 'delayed', status: '4.4.7', text });
+  }
+  return late.length > 0;
 }
 
 function readJob(job: Job): { readonly inbound: InboundJob; readonly before: Progress } | undefined {
@@ -240,6 +275,7 @@ async function deliverTo(
           sender: senderToTell(job),
           receivedAt: job.receivedAt,
           message,
+          dsn: job.dsn,
         });
         return { kind: 'notified' };
       case 'later':
@@ -281,7 +317,11 @@ async function tellOfBounce(
 
 /** The user was there at RCPT and is not now. */
 async function gone(parts: DeliveryParts, job: InboundJob, recipient: Address): Promise<Outcome> {
-  const notice = await tellSender(parts, job, recipient, { status: '5.1.1', text: 'This user is no longer here.' });
+  const notice = await tellSender(parts, job, recipient, {
+    action: 'failed',
+    status: '5.1.1',
+    text: 'This user is no longer here.',
+  });
   parts.trace(job.trace, { what: 'undeliverable', recipient, reason: 'no such user', notice });
   return { kind: 'no-such-user', notice };
 }
@@ -295,7 +335,7 @@ async function giveUp(
   status: '5.2.2' | '5.3.0' | '5.4.7',
 ): Promise<Outcome> {
   const text = 'It was accepted, and then could not be put into the mailbox. The postmaster can see why.';
-  const notice = await tellSender(parts, job, recipient, { status, text });
+  const notice = await tellSender(parts, job, recipient, { action: 'failed', status, text });
   parts.trace(job.trace, { what: 'undeliverable', recipient, reason, notice });
   parts.log.error({ trace: job.trace, recipient, reason, notice }, 'an accepted message could not be delivered');
   return { kind: 'given-up', notice };
@@ -308,19 +348,34 @@ async function tellSender(
   parts: DeliveryParts,
   job: InboundJob,
   recipient: Address,
-  said: Pick<FailedRecipient, 'status' | 'text'>,
-): Promise<'told' | 'not-told' | 'not-proven'> {
+  said: Pick<FailedRecipient, 'action' | 'status' | 'text'>,
+): Promise<'told' | 'not-told' | 'not-proven' | 'not-wanted'> {
   const sender = senderToTell(job);
   if (sender === '') return 'not-proven';
+  if (!isWanted(job.dsn?.recipients[recipient], said.action)) return 'not-wanted';
   const bytes = await originalOf(parts, job);
   return await parts.notifySender({
     ...said,
     sender,
     recipient,
-    originalHeader: bytes.subarray(0, readHeaderBlock(bytes).end),
+    ...returnedPart(bytes, job.dsn, said.action),
+    dsn: job.dsn,
     receivedAt: job.receivedAt,
     trace: job.trace,
   });
+}
+
+/** What of the message goes back (RFC 3461 §4.3: all of it only in a report of failure). */
+export function returnedPart(
+  bytes: Uint8Array,
+  dsn: Wishes | undefined,
+  action: Action,
+): Pick<FailedRecipient, 'originalHeader' | 'original'> {
+  const whole = dsn?.ret === 'FULL' && action === 'failed' && bytes.length <= maxReturnedBytes;
+  return {
+    originalHeader: bytes.subarray(0, readHeaderBlock(bytes).end),
+    ...(whole && bytes.length > 0 ? { original: bytes } : {}),
+  };
 }
 
 /** A message that lies in the ring and cannot be had is no reason not to tell of it. */

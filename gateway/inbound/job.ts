@@ -1,6 +1,7 @@
 import { decode, encode } from '@ipld/dag-cbor';
 import { z } from 'zod';
 import { type Address, parseAddress } from '../../policy/address.ts';
+import { wishes } from './wishes.ts';
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const address = z.string().transform((text, context): Address => {
@@ -25,6 +26,8 @@ const shape = z.strictObject({
   receivedAt: z.number(),
   /** SPF or DMARC proved that the sender's domain sent this: a notice to the sender reaches who it is meant for. */
   senderProven: z.boolean(),
+  /** What the sender asked to be told; absent where he asked for nothing. */
+  dsn: wishes.optional(),
   /** The message itself, or where it lies in the ring. */
   message: z.union([bytes, stored]),
 });
@@ -58,14 +61,24 @@ const outcome = z.union([
   z.strictObject({ kind: z.literal('no-such-user'), notice: z.string() }),
   z.strictObject({ kind: z.literal('given-up'), notice: z.string() }),
 ]);
-const progress = z.strictObject({ stored: stored.optional(), outcomes: z.record(z.string(), outcome) });
+const progress = z.strictObject({
+  stored: stored.optional(),
+  outcomes: z.record(z.string(), outcome),
+  /** The sender was told that it takes longer. */
+  delayTold: z.boolean().optional(),
+});
 
 /** What is already done of a job: where the message lies, and how each recipient ended. */
 export type Progress = z.infer<typeof progress>;
 export type Outcome = z.infer<typeof outcome>;
 
 export function encodeProgress(value: Progress): Uint8Array {
-  return encode(value.stored === undefined ? { outcomes: value.outcomes } : value);
+  const { stored: at, delayTold, outcomes } = value;
+  return encode({
+    outcomes,
+    ...(at === undefined ? {} : { stored: at }),
+    ...(delayTold === true ? { delayTold } : {}),
+  });
 }
 
 export function decodeProgress(body: Uint8Array | undefined): Progress {

@@ -1,9 +1,9 @@
 import type { Address } from '../../policy/address.ts';
-import { readHeaderBlock } from '../header-fields.ts';
 import { type Awaited, AwaitedFile } from './awaited-file.ts';
-import type { FailedRecipient } from './deliver.ts';
+import { type FailedRecipient, returnedPart } from './deliver.ts';
 import type { StoredMessage } from './job.ts';
 import type { Log, Trace } from './parts.ts';
+import { type Action, isWanted } from './wishes.ts';
 
 /** What we read of a receipt; node's Receipt fits. */
 export interface ReceiptSeen {
@@ -47,11 +47,12 @@ export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
     const { verdict, rule } = receipt;
     const facts = { recipient: known.recipient, verdict, ...(rule === undefined ? {} : { rule }) };
     parts.trace(known.trace, { what: 'receipt', ...facts });
-    if (verdict === 'accepted') {
+    if (verdict !== 'accepted')
+      parts.log.error({ trace: known.trace, ...facts }, 'an accepted message did not get into the mailbox');
+    if (!isToBeTold(known, verdict)) {
       file.settle(key);
       return;
     }
-    parts.log.error({ trace: known.trace, ...facts }, 'an accepted message did not get into the mailbox');
     // Settled when he is told, and not before: otherwise the next start tries again.
     tellSender(parts, known, verdict)
       .then(() => file.settle(key))
@@ -93,17 +94,33 @@ export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
   };
 }
 
+const actionOf = (verdict: string): Action => (verdict === 'accepted' ? 'delivered' : 'failed');
+
+function isToBeTold({ sender, dsn, recipient }: Awaited, verdict: string): boolean {
+  return sender !== '' && isWanted(dsn?.recipients[recipient], actionOf(verdict));
+}
+
 async function tellSender(parts: ReceiptParts, known: Awaited, verdict: string): Promise<void> {
-  const { trace, recipient, sender, receivedAt, message } = known;
-  if (sender === '') return;
+  const { trace, recipient, sender, receivedAt, message, dsn } = known;
+  const action = actionOf(verdict);
   const bytes = await parts.fetch(message).catch(() => new Uint8Array());
   // RFC 3463: 5.4.7 delivery time expired, 5.7.1 delivery not authorized.
   const said =
-    verdict === 'undeliverable'
-      ? { status: '5.4.7', text: 'It was accepted, and then not fetched in time.' }
-      : { status: '5.7.1', text: 'It was accepted here, and then refused by the recipient.' };
-  const originalHeader = bytes.subarray(0, readHeaderBlock(bytes).end);
-  await parts.notifySender({ ...said, sender, recipient, originalHeader, receivedAt, trace });
+    verdict === 'accepted'
+      ? { status: '2.0.0', text: 'It is in the mailbox.' }
+      : verdict === 'undeliverable'
+        ? { status: '5.4.7', text: 'It was accepted, and then not fetched in time.' }
+        : { status: '5.7.1', text: 'It was accepted here, and then refused by the recipient.' };
+  await parts.notifySender({
+    ...said,
+    action,
+    sender,
+    recipient,
+    ...returnedPart(bytes, dsn, action),
+    receivedAt,
+    trace,
+    dsn,
+  });
 }
 
 /** Keeps it; beyond the bound the oldest is forgotten, and named. */

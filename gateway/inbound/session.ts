@@ -13,6 +13,7 @@ import { closed, ok, refused, replies, type StepResult, withTrace } from './repl
 import type { Retransmissions } from './retransmission.ts';
 import type { Mail, Rcpt } from './smtp/command.ts';
 import type { Tarpit } from './smtp/tarpit.ts';
+import type { Wish, Wishes } from './wishes.ts';
 
 /** What the wire knows of the connection at a command. */
 export interface WireFacts {
@@ -37,6 +38,8 @@ interface Transaction {
   /** Those of them that a return path of ours named. */
   readonly returned: Set<Address>;
   readonly wire: WireFacts;
+  readonly mail: Mail;
+  readonly wishes: Map<Address, Wish>;
   /** RCPT commands so far, refused ones too. */
   rcptCommands: number;
 }
@@ -78,8 +81,9 @@ export class Session {
     return closed({ ...step.reply, code: step.reply.code >= 500 ? 554 : 421 });
   }
 
-  async mail({ path }: Mail, wire: WireFacts): Promise<StepResult> {
+  async mail(mail: Mail, wire: WireFacts): Promise<StepResult> {
     const parts = this.#parts;
+    const { path } = mail;
     this.#transaction = undefined;
     // RFC 9422 §4.1: MAILMAX counts all MAIL commands, so that beginning and never ending costs a stranger connections.
     if (this.#transactions >= parts.limits.messagesPerConnection) return closed(replies.tooManyMessages);
@@ -100,13 +104,22 @@ export class Session {
     this.#startReverseLookup();
     this.#traceConnect(trace);
     parts.trace(trace, { what: 'mail', from: sender, helo: wire.helo, tls: wire.tls.used });
-    const transaction = { trace, from: sender, recipients: [], returned: new Set<Address>(), wire, rcptCommands: 0 };
+    const transaction: Transaction = {
+      trace,
+      from: sender,
+      recipients: [],
+      returned: new Set(),
+      wire,
+      mail,
+      wishes: new Map(),
+      rcptCommands: 0,
+    };
     const step = policyStep(parts, 'mail', await this.#known('mail', transaction, []), trace);
     if (step.kind === 'ok') this.#transaction = transaction;
     return step;
   }
 
-  async rcpt({ path }: Rcpt): Promise<StepResult> {
+  async rcpt({ path, notify, orcpt }: Rcpt): Promise<StepResult> {
     const parts = this.#parts;
     const transaction = this.#transaction;
     if (transaction === undefined) return refused(replies.internal);
@@ -123,7 +136,11 @@ export class Session {
     });
     if (answer.kind === 'recipient') {
       const step = await this.#addRecipient(transaction, answer.address);
-      if (step.kind === 'ok' && answer.returned === true) transaction.returned.add(answer.address);
+      if (step.kind !== 'ok') return step;
+      if (answer.returned === true) transaction.returned.add(answer.address);
+      // Where two addresses mean one user, the first wish counts.
+      if ((notify.length > 0 || orcpt !== undefined) && !transaction.wishes.has(answer.address))
+        transaction.wishes.set(answer.address, { notify: [...notify], ...(orcpt === undefined ? {} : { orcpt }) });
       return step;
     }
     const { reply } = answer;
@@ -161,7 +178,18 @@ export class Session {
         const { trace, from, recipients, returned, wire } = transaction;
         const session = this.#known('data', transaction, recipients);
         const ended = this.#ended.signal;
-        const message = { ...received, trace, from, recipients, returned, protocol: wire.protocol, session, ended };
+        const dsn = wishesOf(transaction);
+        const message = {
+          ...received,
+          trace,
+          from,
+          recipients,
+          returned,
+          protocol: wire.protocol,
+          dsn,
+          session,
+          ended,
+        };
         const answer = accept(this.#parts, retransmissions, message);
         return await answer.finally(() => memory.give(received.bytes.length));
       }
@@ -239,6 +267,19 @@ export class Session {
     const { ip, loopback } = this.#client;
     this.#parts.trace(trace, { what: 'connect', ip, loopback });
   }
+}
+
+/** Undefined where nothing was asked for. */
+function wishesOf({ mail, wishes }: Transaction): Wishes | undefined {
+  const { ret, envid, requireTls } = mail;
+  if (ret === undefined && envid === undefined && wishes.size === 0 && !requireTls) return undefined;
+  // RFC 8689 §5: of a message that requires TLS only the header is returned.
+  const returned = requireTls ? 'HDRS' : ret;
+  return {
+    ...(returned === undefined ? {} : { ret: returned }),
+    ...(envid === undefined ? {} : { envid }),
+    recipients: Object.fromEntries(wishes),
+  };
 }
 
 /** A reverse-path as we keep it: its domain canonical, its local part as given; undefined where it is none. */

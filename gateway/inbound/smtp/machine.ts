@@ -163,6 +163,8 @@ function greetingOf(setting: Setting): readonly string[] {
     '8BITMIME',
     'SMTPUTF8',
     'ENHANCEDSTATUSCODES',
+    // RFC 3461: what was asked for goes with the message (inbound/wishes.ts).
+    'DSN',
     'CHUNKING',
     // RFC 8689 §2: in TLS only. STARTTLS: RFC 3207 §4.2, outside only.
     ...(setting.secure ? ['REQUIRETLS'] : setting.canSecure ? ['STARTTLS'] : []),

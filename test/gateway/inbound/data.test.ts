@@ -421,6 +421,34 @@ describe('STARTTLS', () => {
   });
 });
 
+describe('what a sender asks to be told (RFC 3461)', () => {
+  async function wishes(mail: string, rcpt: readonly string[]): Promise<unknown> {
+    const client = await connect();
+    await client.say('EHLO client.example');
+    expect(await client.say(`MAIL FROM:<a@sender.example>${mail}`)).toMatch(/^250 /);
+    for (const one of rcpt) expect(await client.say(`RCPT TO:${one}`)).toMatch(/^250 /);
+    const trace = (await client.data(plainMessage)).split(' ').at(-1);
+    return (await gateway.jobs()).find((one) => one.trace === trace)?.dsn;
+  }
+
+  it('goes with the message', async () => {
+    expect(
+      await wishes(' RET=FULL ENVID=a+2Bb', [
+        '<alice+x@example.org> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;old@x.example',
+        '<bob@example.org>',
+      ]),
+    ).toEqual({
+      ret: 'FULL',
+      envid: 'a+b',
+      recipients: { 'alice@example.org': { notify: ['SUCCESS', 'FAILURE'], orcpt: 'rfc822;old@x.example' } },
+    });
+  });
+
+  it('and where he asks for nothing, nothing does', async () => {
+    expect(await wishes('', ['<alice@example.org>'])).toBeUndefined();
+  });
+});
+
 describe('a failure report', () => {
   const report = [
     'From: mailer-daemon@far.example',

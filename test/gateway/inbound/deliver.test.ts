@@ -21,6 +21,7 @@ import {
 } from '../../../gateway/inbound/job.ts';
 import type { TraceEvent } from '../../../gateway/inbound/parts.ts';
 import { awaitedReceipts, type ReceiptSeen } from '../../../gateway/inbound/receipts.ts';
+import type { Wishes } from '../../../gateway/inbound/wishes.ts';
 import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import type { Domain } from '../../../policy/address.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
@@ -380,11 +381,104 @@ describe('receipts', () => {
     expect(receiving().watched).toEqual([]);
   });
 
+  it.for([
+    ['asked for successes', ['SUCCESS'], 'accepted', 'delivered'],
+    ['asked for successes, and it failed', ['SUCCESS'], 'refused', undefined],
+    ['asked for nothing', [], 'accepted', undefined],
+    ['asked never to be told', ['NEVER'], 'refused', undefined],
+  ] as const)('are told to the sender as he wished: %s', async ([, notify, verdict, action]) => {
+    const dsn = { recipients: { [alice]: { notify: [...notify] } } };
+    const before = receiving();
+    before.awaited.expect(first, { ...awaiting('t1', alice), dsn });
+    // What he wished is on disk with what is awaited.
+    const { watched, tell } = receiving();
+    expect(watched).toHaveLength(1);
+    tell({ id: first, verdict });
+    const wanted = action === undefined ? [] : [action];
+    await expect.poll(() => told.map((one) => one.action)).toEqual(wanted);
+    await expect.poll(() => receiving().watched).toEqual([]);
+  });
+
   it('of mail whose sender is not proven are told to the postmaster alone', () => {
     const { awaited, errors, tell } = receiving();
     awaited.expect(first, awaiting('t1', alice, ''));
     tell({ id: first, verdict: 'refused' });
     expect([told.length, errors.length]).toEqual([0, 1]);
+  });
+});
+
+describe('what a sender asked to be told (RFC 3461)', () => {
+  const asked = (notify: Wishes['recipients'][string]['notify'], rest: Partial<Wishes> = {}): Wishes => ({
+    recipients: { [bob]: { notify, orcpt: 'rfc822;robert+2Bx@old.example' } },
+    ...rest,
+  });
+  const gone: Ring = {
+    deliver: (who) => (who === bob ? { kind: 'no-such-user' } : { kind: 'sent', id: new Uint8Array(32), copies: 1 }),
+  };
+
+  it.for([
+    ['nothing: he hears of failures', undefined, 1],
+    ['failures', asked(['FAILURE', 'DELAY']), 1],
+    ['never', asked(['NEVER']), 0],
+    ['successes only', asked(['SUCCESS']), 0],
+    ['an original recipient only: he hears of failures', asked([]), 1],
+  ] as const)('%s', async ([, dsn, tellings]) => {
+    await add(dsn === undefined ? {} : { dsn });
+    await work(gone);
+    expect(told).toHaveLength(tellings);
+  });
+
+  const options = { hostname: 'mx.example.org', domain: 'example.org' as Domain, dkim: [] };
+  async function reportOf(failed: FailedRecipient | undefined): Promise<{ id: string; text: string }> {
+    if (failed === undefined) throw new Error('nobody was told');
+    const job = await bounceJob(failed, options);
+    const body = decode<{ message: { bytes: Uint8Array } }>(job?.body ?? new Uint8Array());
+    return { id: job?.id ?? '', text: Buffer.from(body.message.bytes).toString() };
+  }
+
+  it('stands in the report as he gave it, and the message comes back whole where he asked for that', async () => {
+    await add({ dsn: asked([], { ret: 'FULL', envid: 'QQ=1' }) });
+    await work(gone);
+    const { text } = await reportOf(told[0]);
+    expect(text).toContain('Original-Envelope-Id: QQ=1\r\nReporting-MTA: dns; mx.example.org\r\n');
+    expect(text).toContain(
+      'Original-Recipient: rfc822; robert+2Bx@old.example\r\nFinal-Recipient: rfc822; bob@example.org\r\nAction: failed\r\n',
+    );
+    expect(text).toContain(`Content-Type: message/rfc822\r\n\r\n${message.toString()}\r\n--=_`);
+  });
+
+  it.for([
+    ['to who asked for it', { dsn: asked(['DELAY']) }, [bob]],
+    ['not to who did not', { dsn: asked(['FAILURE']) }, []],
+    ['not to who did not prove to be the sender', { dsn: asked(['DELAY']), senderProven: false }, []],
+  ] as const)('delays are told once, after four hours, %s', async ([, job, tellings]) => {
+    await add(job);
+    const worker = startDelivery(parts({ deliver: () => ({ kind: 'later', reason: 'too few copies' }) }));
+    const attempts = async (): Promise<number | undefined> => (await queue.get('in:t1'))?.attemptCount;
+    await expect.poll(attempts).toBe(1);
+    for (const [nth, hours] of [1, 5, 1, 5].entries()) {
+      now += hours * 3_600_000;
+      await queue.retry('in:t1');
+      await expect.poll(attempts).toBe(nth + 2);
+      if (nth === 0) expect(told).toEqual([]);
+    }
+    await worker.stop(1_000);
+    expect(told.map(({ recipient }) => recipient)).toEqual(tellings);
+  });
+
+  it('a delay and a failure are two reports', async () => {
+    const common = { sender: 'a@sender.example', recipient: bob, text: 'x', originalHeader: message, dsn: asked([]) };
+    const of = (action: FailedRecipient['action'], status: string): FailedRecipient => ({
+      ...common,
+      action,
+      status,
+      receivedAt: now,
+      trace: 't1',
+    });
+    const [delayed, failed] = [await reportOf(of('delayed', '4.4.7')), await reportOf(of('failed', '5.4.7'))];
+    expect(delayed.id).not.toBe(failed.id);
+    expect(delayed.text).toContain('Action: delayed\r\nStatus: 4.4.7\r\n');
+    expect(delayed.text).toContain('Subject: Your message is delayed\r\n');
   });
 });
 

@@ -28,6 +28,7 @@ describe('the greeting of a session', () => {
       '8BITMIME',
       'SMTPUTF8',
       'ENHANCEDSTATUSCODES',
+      'DSN',
       'CHUNKING',
       'HELP',
       'SIZE 36634624',

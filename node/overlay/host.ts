@@ -1,7 +1,7 @@
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
 import type { GossipSub } from '@libp2p/gossipsub';
 import { type Identify, identify } from '@libp2p/identify';
-import type { Libp2p, ServiceMap } from '@libp2p/interface';
+import type { Libp2p, ServiceMap, Upgrader } from '@libp2p/interface';
 import { noise } from '@libp2p/noise';
 import { type Ping, ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
@@ -15,6 +15,8 @@ interface HostServices extends ServiceMap {
   readonly identify: Identify;
   readonly ping: Ping;
   readonly channels: GossipSub;
+  /** Makes a connection of a stream that a third node carries. */
+  readonly upgrade: { readonly upgrader: Upgrader };
 }
 export type Host = Libp2p<HostServices>;
 
@@ -45,6 +47,8 @@ export function protocolsOf(ringName: string) {
     admission: named('admit'),
     request: named('request'),
     channel: named('channel'),
+    relay: named('relay'),
+    relayed: named('relayed'),
   } as const;
 }
 
@@ -75,6 +79,7 @@ export function createHost({ ringName, seed, listen, announce, gate, offences }:
       identify: (components) => makeIdentify(gate.guarded(components)),
       // libp2p pings every connection by its own clock, admitted or not.
       ping: (components) => makePing(gate.guarded(components, true)),
+      upgrade: ({ upgrader }) => ({ upgrader }),
       channels: (components) => makeRouter(gate.guarded(components)),
     },
   });

@@ -139,6 +139,12 @@ export class Locator {
     return this.#table.get(peerId);
   }
 
+  /** Members near to a peer, nearest first: those that are likely to be connected to it. */
+  near(peerId: string): readonly string[] {
+    const key = peerKeyOf(peerId);
+    return key === undefined ? [] : this.#table.nearest(positionOf(key), maxNamed).map((entry) => entry.peerId);
+  }
+
   #connect(key: Uint8Array, count: number): Promise<void> | undefined {
     const { dialer, isUp } = this.#parts;
     const away = this.#table

@@ -30,6 +30,7 @@ import {
 import { OwnRecord } from './own-record.ts';
 import type { PeerLine } from './peer-line.ts';
 import { maxRequestStreams, Peers } from './peers.ts';
+import { isRelayed, Relay } from './relay.ts';
 import { serveRequests } from './request-server.ts';
 import { type Remembered, TableFile } from './table-file.ts';
 import { WakeWatch } from './wake.ts';
@@ -39,6 +40,10 @@ const housekeepingMs = 10_000;
 // After a sleep every connection is asked whether it is still one; a live peer answers in a round trip.
 const probeMs = 3_000;
 const probe = 'overlay/there';
+// Dialling directly must leave time for the way through another member.
+const directMs = 5_000;
+// A pair that talks through a third node tries to do without it this often: networks change.
+const directAgainMs = 5 * 60_000;
 
 /** The overlay over libp2p. Made by {@link startOverlay}; every part is behind one promise of its own and wired together here. */
 export class RingOverlay implements Overlay, Channels {
@@ -55,6 +60,7 @@ export class RingOverlay implements Overlay, Channels {
   readonly #dialer: Dialer;
   readonly #gossip: Gossip;
   readonly #locator: Locator;
+  readonly #relay: Relay;
   readonly #peers: Peers;
   readonly #wake: WakeWatch;
   readonly #file: TableFile;
@@ -62,6 +68,7 @@ export class RingOverlay implements Overlay, Channels {
   readonly #protocols: ReturnType<typeof protocolsOf>;
   readonly #meetings = new Set<Promise<void>>();
   #housekeeping: NodeJS.Timeout | undefined;
+  #triedDirectly = 0;
   #self: Member;
   #stopped = false;
 
@@ -139,6 +146,13 @@ export class RingOverlay implements Overlay, Channels {
       },
       now,
       random,
+      log,
+    });
+    this.#relay = new Relay({
+      host,
+      gate,
+      protocols: this.#protocols,
+      upNear: (peer) => this.#locator.near(peer).filter((one) => this.#peers.has(one)),
       log,
     });
     this.#wake = new WakeWatch(now, (ms) => this.#onWoke(ms));
@@ -257,6 +271,7 @@ export class RingOverlay implements Overlay, Channels {
       }, false),
       { maxInboundStreams: maxRequestStreams, maxOutboundStreams: maxRequestStreams },
     );
+    await this.#relay.serve();
     await this.#host.start();
     this.#publishOwnRecord();
     for (const [peerId, addresses] of this.#bootstrap)
@@ -270,6 +285,7 @@ export class RingOverlay implements Overlay, Channels {
   #keepHouse(): void {
     this.#membership.sweep();
     if (!this.#own.isCurrent(this.#host.getMultiaddrs().map(String))) this.#publishOwnRecord();
+    this.#tryDirectly();
     // Who is to be connected changes as the ring grows beyond a mesh, and beyond the table.
     for (const peerId of this.#dialer.wanted()) if (!this.#keepsConnected(peerId)) this.#dialer.forget(peerId);
     for (const entry of this.#membership.table.kept()) {
@@ -278,6 +294,20 @@ export class RingOverlay implements Overlay, Channels {
     }
     for (const peerId of this.#peers.idle())
       if (!this.#keepsConnected(peerId)) this.#peers.cut(peerId, 'not used any more');
+  }
+
+  /** Members that are reached through a third node only: the direct way may be open by now. */
+  #tryDirectly(): void {
+    const now = performance.now();
+    if (now - this.#triedDirectly < directAgainMs) return;
+    this.#triedDirectly = now;
+    for (const peerId of this.#peers.ids()) {
+      if (!this.#gate.connections(peerId).every(isRelayed)) continue;
+      const addresses = this.#addressesOf(peerId, this.#bootstrap.get(peerId) ?? []);
+      this.#dialDirectly(peerId, addresses, AbortSignal.timeout(directMs)).catch((error: unknown) =>
+        this.#log.debug({ err: error, peer: peerId }, 'still not reached directly'),
+      );
+    }
   }
 
   #keepsConnected(peerId: string): boolean {
@@ -316,6 +346,9 @@ export class RingOverlay implements Overlay, Channels {
   }
 
   #onAdmitted(connection: Connection, peerId: string): void {
+    if (!isRelayed(connection))
+      for (const other of this.#gate.connections(peerId))
+        if (isRelayed(other)) this.#gate.refuse(other, 'connected directly now');
     if (this.#stopped || this.#peers.has(peerId)) return;
     const member = this.#membership.table.get(peerId)?.member;
     if (member === undefined) return;
@@ -371,11 +404,20 @@ export class RingOverlay implements Overlay, Channels {
   }
 
   async #dial(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<void> {
-    const targets = addresses.map((address) => multiaddr(address).encapsulate(`/p2p/${peerId}`));
-    if (targets.length === 0) throw new OverlayFault('unreachable', `no address of ${peerId} is known`);
-    const connection = await this.#host.dial(targets, { signal });
+    const connection = await this.#dialDirectly(peerId, addresses, signal).catch((error: unknown) => {
+      this.#log.debug({ err: error, peer: peerId }, 'not reached directly');
+      return this.#relay.connect(peerId, signal);
+    });
     if (!(await this.#gate.settled(connection)))
       throw new OverlayFault('unreachable', `${peerId} did not admit us, or is no member`);
+  }
+
+  async #dialDirectly(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<Connection> {
+    const targets = addresses.map((address) => multiaddr(address).encapsulate(`/p2p/${peerId}`));
+    if (targets.length === 0) throw new OverlayFault('unreachable', `no address of ${peerId} is known`);
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(directMs)]);
+    // Where there is a connection through a third node already, another one is meant.
+    return this.#host.dial(targets, { signal: inTime, force: this.#gate.connections(peerId).length > 0 });
   }
 
   async #reach(peerId: string): Promise<PeerLine> {

@@ -10,10 +10,34 @@ import { signingKeyFromSeed } from '../../../node/identity/keys.ts';
 import type { Overlay } from '../../../node/overlay/overlay.ts';
 import { OverlayStartFault, startOverlay } from '../../../node/overlay/start.ts';
 import { address } from './fake-overlay.ts';
-import { makeRing, type Ring } from './ring-fixture.ts';
+import { makeRing, type Ring, type RingNode } from './ring-fixture.ts';
 
 const soon = { timeout: 10_000, interval: 10 };
 const one = new Uint8Array([1]);
+
+/** A node in a process of its own, with a certificate for a day. */
+async function startChild(ring: Ring) {
+  const first = ring.nodes[0]!;
+  const seed = randomBytes(32);
+  const certificate = ring.ca.issueNode({
+    peerKey: signingKeyFromSeed(seed).public,
+    owner: address('carol@example.org'),
+    days: 1,
+  });
+  const script = fileURLToPath(new URL('child-node.ts', import.meta.url));
+  const started = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+  started.stdin.end(
+    JSON.stringify({
+      ring: hex(ring.ca.ringBytes()),
+      seed: hex(seed),
+      certificate: hex(certificate.bytes),
+      bootstrap: [`${first.overlay.self.addresses[0]}/p2p/${first.certificate.peerId}`],
+      dir: path.join(first.dir, 'child'),
+    }),
+  );
+  return { certificate, process: started };
+}
 
 describe('a peer in a process of its own', () => {
   let ring: Ring;
@@ -93,6 +117,49 @@ describe('a peer in a process of its own', () => {
       code: 'unreachable',
     });
     expect(overlay.members()).toHaveLength(3);
+  });
+});
+
+describe('when this machine was asleep', () => {
+  let ring: Ring;
+  let ahead = 0;
+  let child: ChildProcess;
+  beforeEach(async () => {
+    ahead = 0;
+    ring = await makeRing(2, { now: () => Date.now() + ahead });
+  });
+  afterEach(async () => {
+    child?.kill('SIGKILL');
+    await ring.stop();
+  });
+
+  it('connections that died meanwhile are cut within seconds, the live ones stay, and the dead are dialled again', async () => {
+    const [{ overlay }, other] = ring.nodes as [RingNode, RingNode];
+    const { certificate, process: started } = await startChild(ring);
+    child = started;
+    await vi.waitFor(() => expect(overlay.isUp(certificate.peerId)).toBe(true), soon);
+    const seen: string[] = [];
+    overlay.onMembership(({ kind, member }) => seen.push(`${kind} ${member.owner}`));
+    // Its kernel still answers for it: nothing but a question tells that it is dead.
+    child.kill('SIGSTOP');
+    ahead = 3_600_000;
+    await vi.waitFor(() => expect(overlay.isUp(certificate.peerId)).toBe(false), { timeout: 20_000, interval: 20 });
+    expect(seen).toEqual([`woke ${overlay.self.owner}`, `down ${certificate.owner}`]);
+    expect(overlay.isUp(other.overlay.self.peerId)).toBe(true);
+    child.kill('SIGCONT');
+    await vi.waitFor(() => expect(overlay.isUp(certificate.peerId)).toBe(true), { timeout: 20_000, interval: 20 });
+  });
+
+  it('whose certificate expired meanwhile is out at once', async () => {
+    const [{ overlay }] = ring.nodes as [RingNode];
+    const { certificate, process: started } = await startChild(ring);
+    child = started;
+    await vi.waitFor(() => expect(overlay.isUp(certificate.peerId)).toBe(true), soon);
+    ahead = 2 * 86_400_000;
+    await vi.waitFor(() => {
+      expect(overlay.isUp(certificate.peerId)).toBe(false);
+      expect(overlay.members()).toHaveLength(2);
+    }, soon);
   });
 });
 

@@ -15,6 +15,8 @@ export const protocols = {
   admit: '/epost/example.org/admit/1',
   request: '/epost/example.org/request/1',
   channel: '/epost/example.org/channel/1',
+  relay: '/epost/example.org/relay/1',
+  relayed: '/epost/example.org/relayed/1',
   identify: '/epost/example.org/id/1.0.0',
   ping: '/epost/example.org/ping/1.0.0',
 } as const;

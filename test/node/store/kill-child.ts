@@ -9,7 +9,7 @@ import { sha256 } from '../../../node/store/block-cipher.ts';
 import { diskOn } from '../../../node/store/disk.ts';
 import { makeHead } from '../../../node/store/head.ts';
 import type { Address } from '../../../policy/address.ts';
-import { dump, killMoments, openOptions, storeFile } from './kill-dump.ts';
+import { dump, type killMoments, openOptions, storeFile } from './kill-dump.ts';
 
 const [dir = '', commit = '-1', moment = ''] = process.argv.slice(2);
 const die = (): void => {

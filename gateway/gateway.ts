@@ -12,6 +12,7 @@ import type { DkimKey } from './dkim/keys.ts';
 import type { Resolver } from './dns/answer.ts';
 import { type DnsListZones, dnsLists } from './evidence/dns-lists.ts';
 import { historyIn } from './evidence/history.ts';
+import type { Verify } from './evidence/verifier.ts';
 import { aliasMap } from './inbound/alias-map.ts';
 import { type DeliveryParts, type FailedRecipient, saltFor, startDelivery } from './inbound/deliver.ts';
 import { defaultInboundLimits, type InboundLimits, ringMessageBytes } from './inbound/limits.ts';
@@ -48,6 +49,8 @@ export interface GatewayOptions {
   readonly policy: () => Policy;
   readonly limits: LimitState;
   readonly resolver: Resolver;
+  /** The checks of a message that came in. */
+  readonly verify: Verify;
   /** DNS block and allow lists that are asked about each message. */
   readonly dnsLists: DnsListZones;
   /** Scanners of content that are asked about each message. */

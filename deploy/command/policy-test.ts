@@ -74,9 +74,15 @@ export const policyTest: Command = {
       ]);
     }
     const { envelopeFacts, gatherAtData } = await import('../../gateway/evidence/gather.ts');
+    const { verifyHere } = await import('../../gateway/evidence/verifier.ts');
     const { dnsLists } = await import('../../gateway/evidence/dns-lists.ts');
     const { scanners } = await import('../../gateway/scan/scanners.ts');
     const servers = dns === undefined ? (config.gateway?.dns.servers ?? []) : [dns];
+    const resolver = createResolver({
+      ...(servers.length === 0 ? {} : { servers }),
+      timeoutMs: queryMs,
+      now: Date.now,
+    });
     const { evidence } = await gatherAtData(
       message,
       {
@@ -87,11 +93,8 @@ export const policyTest: Command = {
       [recipient.address],
       {
         hostname: config.hostname,
-        resolver: createResolver({
-          ...(servers.length === 0 ? {} : { servers }),
-          timeoutMs: queryMs,
-          now: Date.now,
-        }),
+        resolver,
+        verify: verifyHere(resolver, Date.now),
         history: noHistory,
         lists: dnsLists(config.gateway?.dns.lists ?? { block: [], allow: [], domains: [] }, Date.now),
         scan: scanners(scanSettings(config.gateway)),

@@ -1,7 +1,10 @@
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SigningKeys } from '../../gateway/dkim/signing-keys.ts';
 import { createResolver } from '../../gateway/dns/resolver.ts';
+import { verifyHere } from '../../gateway/evidence/verifier.ts';
+import { startVerifyThreads } from '../../gateway/evidence/verify-threads.ts';
 import { startGateway } from '../../gateway/gateway.ts';
 import { connectDoor } from '../../node/door/client.ts';
 import type { Door } from '../../node/door/door.ts';
@@ -144,6 +147,13 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     http?.count(event);
     log.info({ trace: id, ...event, steps: undefined, evidence: undefined, provenance: undefined }, event.what);
   };
+  const dns = {
+    ...(section.dns.servers.length === 0 ? {} : { servers: section.dns.servers }),
+    timeoutMs: dnsQueryMs,
+  };
+  const resolver = createResolver({ ...dns, now: Date.now });
+  const threads = startVerifyThreads({ count: verifyThreadCount(), dns, here: verifyHere(resolver, Date.now), log });
+  closing.add(() => threads.stop());
   const gateway = await startGateway({
     config: {
       hostname: config.hostname,
@@ -160,11 +170,8 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
     queue,
     policy: () => policy,
     limits,
-    resolver: createResolver({
-      ...(section.dns.servers.length === 0 ? {} : { servers: section.dns.servers }),
-      timeoutMs: dnsQueryMs,
-      now: Date.now,
-    }),
+    resolver,
+    verify: threads.verify,
     dnsLists: section.dns.lists,
     scan: scanSettings(section),
     tls,
@@ -265,6 +272,11 @@ async function limitsOf(
   closing.add(() => shared.stop());
   await shared.ready(sharedLimitsMs);
   return shared;
+}
+
+// One for each further core: the event loop has the first. Beyond two they wait for it.
+function verifyThreadCount(): number {
+  return Math.min(availableParallelism() - 1, 2);
 }
 
 async function whenConnected(door: Door, signal: AbortSignal): Promise<void> {

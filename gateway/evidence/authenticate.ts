@@ -60,7 +60,8 @@ export async function authenticate(input: AuthenticationInput): Promise<Authenti
   }
 }
 
-function nothingKnown(author: Author): Authentication {
+/** What is said of a message whose checks could not be made. */
+export function nothingKnown(author: Author): Authentication {
   const unknown = { result: 'unknown', reason: unknownReason } as const;
   return {
     author,

@@ -9,15 +9,18 @@ import { messageLookups } from '../dns/message-lookups.ts';
 import { readReport } from '../returns/report.ts';
 import { canSign } from '../returns/return-path.ts';
 import { noScanners, type Scanners } from '../scan/scanners.ts';
-import { type Authentication, authenticate } from './authenticate.ts';
+import type { Authentication } from './authenticate.ts';
 import { authorOf } from './author.ts';
 import { type DnsLists, noLists } from './dns-lists.ts';
 import type { History } from './history.ts';
 import { messageFacts } from './message-facts.ts';
+import type { Verify } from './verifier.ts';
 
 export interface Surroundings {
   readonly hostname: string;
+  /** For what is looked up beside `verify`. */
   readonly resolver: Resolver;
+  readonly verify: Verify;
   readonly history: History;
   /** None are asked if absent. */
   readonly lists?: DnsLists | undefined;
@@ -45,22 +48,24 @@ export async function gatherAtData(
   message: Uint8Array,
   session: SessionEvidence,
   recipients: readonly Address[],
-  { hostname, resolver, history, lists, scan, ring, evidenceMs, dnsLookups, now, returned }: Surroundings,
+  { hostname, resolver, verify, history, lists, scan, ring, evidenceMs, dnsLookups, now, returned }: Surroundings,
 ): Promise<{ evidence: Evidence; authentication: Authentication }> {
   const lookups = messageLookups(resolver, { maxLookups: dnsLookups, deadline: now() + evidenceMs, now });
   const named = authorOf(message);
   const ip = session.client?.ip ?? '';
   const domains = [named.kind === 'single' ? named.domain : '', session.envelope?.fromDomain ?? ''];
   const [authentication, dnslist, scanned] = await Promise.all([
-    authenticate({
-      message,
-      ip,
-      hostname,
-      author: named,
-      lookups,
-      helo: session.client?.helo ?? '',
-      mailFrom: session.envelope?.from ?? '',
-    }),
+    verify(
+      {
+        message,
+        ip,
+        hostname,
+        author: named,
+        helo: session.client?.helo ?? '',
+        mailFrom: session.envelope?.from ?? '',
+      },
+      { maxLookups: dnsLookups, timeMs: evidenceMs },
+    ),
     (lists ?? noLists).of(
       ip,
       domains.flatMap((domain) => parseDomain(domain) ?? []),

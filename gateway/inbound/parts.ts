@@ -5,6 +5,7 @@ import type { Queue } from '../../queue/queue.ts';
 import type { Resolver } from '../dns/answer.ts';
 import type { DnsLists } from '../evidence/dns-lists.ts';
 import type { History } from '../evidence/history.ts';
+import type { Verify } from '../evidence/verifier.ts';
 import type { Signer } from '../provenance.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
 import type { Scanners } from '../scan/scanners.ts';
@@ -53,6 +54,8 @@ export interface InboundParts {
   readonly policy: () => Policy;
   readonly policyLimits: LimitState;
   readonly resolver: Resolver;
+  /** SPF, DKIM, DMARC and ARC, here or on threads. */
+  readonly verify: Verify;
   readonly history: History;
   readonly lists: DnsLists;
   /** None are asked if absent. */

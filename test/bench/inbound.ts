@@ -23,6 +23,8 @@ export interface InboundFigures {
   readonly p50Ms: number;
   readonly p99Ms: number;
   readonly residentMiB: number;
+  /** Of the thread of the event loop, for each message: what bounds a gateway whose other cores are free. */
+  readonly loopCpuMs: number;
 }
 
 /** Sends messages over one connection after the other until the shared list is empty; the times of MAIL to 250. */
@@ -95,7 +97,7 @@ async function signedMessages(count: number): Promise<{ messages: string[]; reco
 }
 
 /** All rows; `scale` messages in each. */
-export async function benchInbound(scale = 1_000): Promise<InboundFigures[]> {
+export async function benchInbound(scale = 1_000, threads = 1): Promise<InboundFigures[]> {
   const { messages, record } = await signedMessages(scale);
   const gateway = await startUnderTest({
     policy: policyOf(standardPolicy),
@@ -105,6 +107,7 @@ export async function benchInbound(scale = 1_000): Promise<InboundFigures[]> {
       's1._domainkey.sender.example': { TXT: [record.match(/.{1,250}/g)] },
     },
     parts: { trace: () => undefined },
+    threads,
   });
   const figures: InboundFigures[] = [];
   const row = async (
@@ -115,7 +118,10 @@ export async function benchInbound(scale = 1_000): Promise<InboundFigures[]> {
   ): Promise<void> => {
     const load: Load = { port: gateway.port, messages: some, connections, perConnection };
     const worker = new Worker(fileURLToPath(import.meta.url), { workerData: { inboundLoad: load } });
+    await once(worker, 'online');
+    const before = process.threadCpuUsage();
     const [{ seconds, times }] = (await once(worker, 'message')) as [{ seconds: number; times: number[] }];
+    const spent = process.threadCpuUsage(before);
     await worker.terminate();
     times.sort((a, b) => a - b);
     figures.push({
@@ -124,6 +130,7 @@ export async function benchInbound(scale = 1_000): Promise<InboundFigures[]> {
       p50Ms: times[Math.floor(times.length * 0.5)] ?? 0,
       p99Ms: times[Math.floor(times.length * 0.99)] ?? 0,
       residentMiB: Math.round(process.memoryUsage().rss / 2 ** 20),
+      loopCpuMs: (spent.user + spent.system) / 1_000 / times.length,
     });
   };
   await row('warm-up', 20, 100, messages.slice(0, 300));
@@ -137,9 +144,12 @@ export async function benchInbound(scale = 1_000): Promise<InboundFigures[]> {
 if (!isMainThread && (workerData as { inboundLoad?: Load } | null)?.inboundLoad !== undefined) {
   parentPort?.postMessage(await runLoad((workerData as { inboundLoad: Load }).inboundLoad));
 } else if (isMainThread && process.argv[1] === fileURLToPath(import.meta.url)) {
-  for (const { what, perSecond, p50Ms, p99Ms, residentMiB } of await benchInbound()) {
+  for (const { what, perSecond, p50Ms, p99Ms, residentMiB, loopCpuMs } of await benchInbound(
+    1_000,
+    Number(process.argv[2] ?? 1),
+  )) {
     process.stdout.write(
-      `${what.padEnd(44)} ${String(perSecond).padStart(6)}/s  p50 ${p50Ms.toFixed(1)} ms  p99 ${p99Ms.toFixed(1)} ms  ${residentMiB} MiB\n`,
+      `${what.padEnd(44)} ${String(perSecond).padStart(6)}/s  p50 ${p50Ms.toFixed(1)} ms  p99 ${p99Ms.toFixed(1)} ms  ${residentMiB} MiB  loop ${loopCpuMs.toFixed(2)} ms CPU each\n`,
     );
   }
 }

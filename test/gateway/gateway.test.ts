@@ -3,6 +3,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createResolver } from '../../gateway/dns/resolver.ts';
+import { verifyHere } from '../../gateway/evidence/verifier.ts';
 import { type Gateway, type GatewayOptions, startGateway } from '../../gateway/gateway.ts';
 import type { TraceEvent } from '../../gateway/inbound/parts.ts';
 import { checkProvenance } from '../../gateway/provenance.ts';
@@ -84,6 +85,7 @@ describe('the gateway beside a node', () => {
       policy: () => acceptAll,
       limits: new Limits(),
       resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
+      verify: verifyHere(createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }), Date.now),
       dnsLists: { block: [], allow: [], domains: [] },
       scan: { clamav: null, rspamd: null, timeoutMs: 1_000 },
       tls: { current: () => ({}), onChange: () => () => undefined },

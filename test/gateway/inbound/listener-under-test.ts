@@ -6,6 +6,8 @@ import type { SecureContextOptions } from 'node:tls';
 import { createResolver } from '../../../gateway/dns/resolver.ts';
 import { noLists } from '../../../gateway/evidence/dns-lists.ts';
 import { historyIn } from '../../../gateway/evidence/history.ts';
+import { verifyHere } from '../../../gateway/evidence/verifier.ts';
+import { startVerifyThreads } from '../../../gateway/evidence/verify-threads.ts';
 import { decodeInboundJob, type InboundJob } from '../../../gateway/inbound/job.ts';
 import { defaultInboundLimits, type InboundLimits } from '../../../gateway/inbound/limits.ts';
 import { type Listener, startListener } from '../../../gateway/inbound/listener.ts';
@@ -64,6 +66,8 @@ export interface UnderTestOptions {
   /** After which a silent disk counts as broken. */
   readonly slowMs?: number;
   readonly onBroken?: () => void;
+  /** That verify messages; none unless given. */
+  readonly threads?: number;
 }
 
 export const paths = returnPaths(Buffer.alloc(32, 1));
@@ -96,6 +100,14 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     ['broken@example.org', 'throw'],
   ]);
   let traces = 0;
+  const asking = { servers: [dns.address], timeoutMs: 500 };
+  const resolver = createResolver({ ...asking, now: Date.now });
+  const threads = startVerifyThreads({
+    count: options.threads ?? 0,
+    dns: asking,
+    here: verifyHere(resolver, Date.now),
+    log: silent,
+  });
   const limits = { ...defaultInboundLimits, slowAnswerMs: 10, ...options.limits };
   const parts: InboundParts = {
     config: {
@@ -118,7 +130,8 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     },
     policy: () => options.policy ?? acceptAll,
     policyLimits: new Limits(),
-    resolver: createResolver({ servers: [dns.address], timeoutMs: 500, now: Date.now }),
+    resolver,
+    verify: threads.verify,
     history: historyIn(queue, Date.now),
     lists: noLists,
     returnPaths: paths,
@@ -132,6 +145,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     },
     ...options.parts,
   };
+  await threads.ready();
   const listener = await startListener(parts, {
     host: '127.0.0.1',
     port: 0,
@@ -156,6 +170,7 @@ export async function startUnderTest(options: UnderTestOptions = {}): Promise<Un
     stop: async () => {
       await listener.stop(1000);
       await storage.stop();
+      await threads.stop();
       await queue.close();
       await dns.close();
       await rm(dir, { recursive: true, force: true });

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import path from 'node:path';
 import { type CertificateAuthority } from '../../node/identity/authority.ts';
 import { signingKeyFromSeed } from '../../node/identity/keys.ts';
@@ -27,8 +26,13 @@ export class EvilNode {
     this.#notify = notify;
   }
 
-  static async start(name: string, authority: CertificateAuthority, root: string, bootstrap: readonly string[]): Promise<EvilNode> {
-    const seed = randomBytes(32);
+  static async start(
+    name: string,
+    seed: Uint8Array,
+    authority: CertificateAuthority,
+    root: string,
+    bootstrap: readonly string[],
+  ): Promise<EvilNode> {
     const owner = address(`${name}@example.org`);
     const certificate = authority.issueNode({ peerKey: signingKeyFromSeed(seed).public, owner, days: 30 });
     const dir = path.join(root, name);

@@ -7,6 +7,8 @@ import path from 'node:path';
 import { CertificateAuthority } from '../../node/identity/authority.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
 import { type IdentityKeys, signingKeyFromSeed } from '../../node/identity/keys.ts';
+import { pendingPlace } from '../../node/notify/spread.ts';
+import { positionOf } from '../../node/overlay/placement.ts';
 import type { Address } from '../../policy/address.ts';
 import { address, issueUser, testDomain } from '../node/overlay/fake-overlay.ts';
 import { EvilNode } from './evil-node.ts';
@@ -19,6 +21,7 @@ export class HonestMachine {
   readonly owner: Address;
   readonly certificate: IdentityCertificate;
   readonly keys: IdentityKeys;
+  readonly peerKey: Uint8Array;
   readonly #given: Omit<HonestNode, 'bootstrap'>;
   #child: ChildProcess | undefined;
   at = '';
@@ -30,6 +33,7 @@ export class HonestMachine {
     this.certificate = certificate;
     const seed = randomBytes(32);
     const peerKey = signingKeyFromSeed(seed).public;
+    this.peerKey = peerKey;
     this.#given = {
       ring: hex(authority.ringBytes()),
       revocations: hex(authority.revocations()),
@@ -103,11 +107,22 @@ export class EvilRing {
     await Promise.all([
       ...others.map(async (machine) => machine.start([alice.at])),
       ...['mallory', 'trudy'].map(async (name) => {
-        ring.evil = [...ring.evil, await EvilNode.start(name, ring.authority, root, [alice.at])];
+        ring.evil = [...ring.evil, await EvilNode.start(name, ring.#nearSeed(), ring.authority, root, [alice.at])];
       }),
     ]);
     await ring.whenWhole();
     return ring;
+  }
+
+  /** A seed whose node lies nearer than every honest one to where bob's pending notifications lie: both evil nodes hold them, and one honest one. */
+  #nearSeed(): Uint8Array {
+    const place = pendingPlace(this.honest[1].certificate.signingKey);
+    const distance = (position: Uint8Array): string => hex(position.map((byte, at) => byte ^ (place[at] ?? 0)));
+    const nearest = this.honest.map(({ peerKey }) => distance(positionOf(peerKey))).sort()[0] ?? '';
+    for (;;) {
+      const seed = Uint8Array.from(randomBytes(32));
+      if (distance(positionOf(signingKeyFromSeed(seed).public)) < nearest) return seed;
+    }
   }
 
   /** Resolves when every honest node has a connection to every other node. */

@@ -6,6 +6,7 @@ import { identityList, identityStandings } from './identity.ts';
 import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
+import { nodeEvidence } from './node-evidence.ts';
 import { policyEvidence } from './policy-evidence.ts';
 import { policyReplay } from './policy-replay.ts';
 import { policyHistory, policyInit, policyPromote, policyRollback } from './policy-revisions.ts';
@@ -29,6 +30,7 @@ export const commands: readonly Command[] = [
   nodeInvite,
   nodeList,
   nodeRevoke,
+  nodeEvidence,
   join,
   userAdd,
   userList,

@@ -1,4 +1,5 @@
 import type { IdentityCertificate } from '../identity/certificate.ts';
+import type { Conduct } from '../overlay/conduct.ts';
 import type { Overlay } from '../overlay/overlay.ts';
 import type { IdentityRecord, Lookup } from '../store/directory.ts';
 import type { Store } from '../store/store.ts';
@@ -30,6 +31,7 @@ export interface SenderOptions {
   readonly now: () => number;
   readonly log: Log;
   readonly trace: Trace;
+  readonly conduct?: Conduct | undefined;
 }
 
 const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
@@ -97,8 +99,15 @@ export class Sender {
       const answer = await peers.put(peerId, item);
       if (answer.kind !== 'answered') return answer.kind === 'kept' ? undefined : answer.kind;
       // Handled already, it seems; only the recipient's signature makes that true.
-      return (await this.takeReceipt(answer.receipt, { id, to: row.to })) ? undefined : 'a forged receipt';
+      if (await this.takeReceipt(answer.receipt, { id, to: row.to })) return undefined;
+      this.#forged(peerId);
+      return 'a forged receipt';
     });
+  }
+
+  #forged(peerId: string): void {
+    const what = 'it answered with a receipt that the recipient did not sign for that notification';
+    this.#options.conduct?.note({ subject: { kind: 'node', name: peerId }, offence: 'forged-receipt', what });
   }
 
   #own(task: Promise<void>): void {
@@ -235,7 +244,9 @@ export class Sender {
     for (const { peerId } of await livingHolders(this.#options.overlay, one.to)) {
       try {
         const standing = await this.#options.peers.ask(peerId, key);
-        if (standing.kind === 'answered' && (await this.takeReceipt(standing.receipt, one))) return true;
+        if (standing.kind !== 'answered') continue;
+        if (await this.takeReceipt(standing.receipt, one)) return true;
+        this.#forged(peerId);
       } catch (error) {
         this.#options.log.debug({ err: error, peerId }, 'a holder could not be asked for a receipt');
       }

@@ -1,4 +1,5 @@
 import type { Trust } from '../identity/certificate.ts';
+import type { Conduct } from '../overlay/conduct.ts';
 import type { Overlay, RequestHandler } from '../overlay/overlay.ts';
 import type { Store } from '../store/store.ts';
 import { Arrivals } from './arrivals.ts';
@@ -24,6 +25,8 @@ export interface NotifyOptions {
   readonly now: Clock;
   readonly log: Log;
   readonly trace?: Trace | undefined;
+  /** Told of holders that misbehave. */
+  readonly conduct?: Conduct | undefined;
 }
 
 // Proving one takes a tenth of a millisecond, and a frame holds 500: others have their turn in between.

@@ -3,6 +3,8 @@ import { decodeFrame, encodeFrame, type Frame, FrameCutter } from './frame.ts';
 
 export interface FrameStreamOwner {
   frame(frame: Frame): void;
+  /** The peer sent what no frame begins with; the stream ends. */
+  broken?(what: string): void;
   /** Called once, however the stream ended. No frame comes afterwards. */
   closed(): void;
 }
@@ -71,6 +73,11 @@ export class FrameStream {
     this.#end();
   }
 
+  #break(what: string): void {
+    this.#owner.broken?.(what);
+    this.abort(what);
+  }
+
   #goOn(): void {
     this.#full = false;
     this.#flush();
@@ -94,10 +101,10 @@ export class FrameStream {
   #receive(chunk: Uint8Array): void {
     if (this.#closed) return;
     const contents = this.#cutter.push(chunk);
-    if (contents === 'broken') return this.abort('a frame of an impossible length');
+    if (contents === 'broken') return this.#break('a frame of an impossible length');
     for (const content of contents) {
       const frame = decodeFrame(content);
-      if (frame === undefined) return this.abort('a frame that cannot be read');
+      if (frame === undefined) return this.#break('a frame that cannot be read');
       if (!this.#closed) this.#owner.frame(frame);
     }
   }

@@ -58,7 +58,7 @@ export class Gossip {
   constructor(parts: GossipParts) {
     this.#parts = parts;
     parts.handlers.handle(methods.sync, async (body, from) => this.#compare(body, from.peerId));
-    parts.handlers.handle(methods.tell, async (body) => this.#hear(body));
+    parts.handlers.handle(methods.tell, async (body, from) => this.#hear(body, from.peerId));
   }
 
   start(): void {
@@ -115,7 +115,7 @@ export class Gossip {
     const { membership, ask } = this.#parts;
     for (let round = 0; round < maxRounds; round += 1) {
       const reply = read(replyShape, await ask(peerId, methods.sync, encodeCanonical(this.#digest()), timeoutMs));
-      const learnt = reply.proofs.filter((proof) => isNews(membership.learn(proof)));
+      const learnt = reply.proofs.filter((proof) => isNews(membership.learn(proof, peerId)));
       const list = reply.list < this.#listVersion() ? membership.revocations.bytes() : undefined;
       const wanted = this.#named(reply.wanted);
       for (const proofs of batches(wanted)) await ask(peerId, methods.tell, encodeCanonical({ proofs }), timeoutMs);
@@ -154,10 +154,10 @@ export class Gossip {
     return encodeCanonical({ proofs, wanted: wanted.map(([name]) => name), ...news });
   }
 
-  #hear(body: Uint8Array): Uint8Array {
+  #hear(body: Uint8Array, from: string): Uint8Array {
     const { proofs, list } = read(tellShape, body);
     if (list !== undefined) this.#parts.membership.learnRevocations(list);
-    for (const proof of proofs) this.#parts.membership.learn(proof);
+    for (const proof of proofs) this.#parts.membership.learn(proof, from);
     return new Uint8Array();
   }
 

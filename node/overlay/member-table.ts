@@ -23,7 +23,8 @@ export type Entry = Placed &
  */
 export type Offer =
   | { readonly kind: 'joined' | 'renewed' | 'known' | 'passing'; readonly entry: Entry; readonly displaced?: Member }
-  | { readonly kind: 'refused'; readonly reason: string };
+  /** `forged`: no honest member passes this on, whatever its clock and its revocation list say. */
+  | { readonly kind: 'refused'; readonly reason: string; readonly forged: boolean };
 
 export interface TableBounds {
   /** Beyond so many a ring is large: the table keeps this node's neighbourhood and some of each distance, and forgets others again. */
@@ -130,7 +131,8 @@ export class MemberTable {
    */
   offer(proof: MemberProof): Offer {
     const check = this.check(proof.certificate);
-    if (check.kind === 'invalid' || check.kind === 'revoked') return { kind: 'refused', reason: check.reason };
+    if (check.kind === 'invalid' || check.kind === 'revoked')
+      return { kind: 'refused', reason: check.reason, forged: check.kind === 'invalid' && check.reason !== 'expired' };
     const { certificate } = check;
     const old = this.#entries.get(certificate.peerId);
     // In lookups the same proofs come again and again; a signature costs a tenth of a millisecond.
@@ -138,7 +140,7 @@ export class MemberTable {
       return this.#touch(old);
     const record = readNodeRecord(proof.record, certificate.peerKey);
     if (record === undefined || record.ring !== this.#parts.ring.name)
-      return { kind: 'refused', reason: 'no valid node record' };
+      return { kind: 'refused', reason: 'no valid node record', forged: true };
     if (old !== undefined && !isNewer(certificate, record.sequence, old)) return this.#touch(old);
     const crowd = this.#owned.surplus(certificate, nodesPerIdentity(this.#parts.ring), (peerId) =>
       this.#isCurrent(peerId),
@@ -147,6 +149,7 @@ export class MemberTable {
       return {
         kind: 'refused',
         reason: `${certificate.owner} has ${nodesPerIdentity(this.#parts.ring)} newer nodes already`,
+        forged: false,
       };
     const displaced = crowd === undefined ? undefined : this.#remove(crowd)?.member;
     const entry = this.#put(certificate, record, proof, old);

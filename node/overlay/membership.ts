@@ -1,4 +1,5 @@
 import type { RevocationState } from '../identity/revocation.ts';
+import type { Conduct } from './conduct.ts';
 import type { Entry, MemberProof, MemberTable, Offer } from './member-table.ts';
 import type { MembershipListeners } from './membership-listeners.ts';
 import type { Log, Member } from './overlay.ts';
@@ -21,6 +22,7 @@ export class Membership {
   readonly #listeners: MembershipListeners;
   readonly #log: Log;
   readonly #hooks: MembershipHooks;
+  readonly #conduct: Conduct;
 
   constructor(parts: {
     readonly table: MemberTable;
@@ -29,6 +31,7 @@ export class Membership {
     readonly listeners: MembershipListeners;
     readonly log: Log;
     readonly hooks: MembershipHooks;
+    readonly conduct: Conduct;
   }) {
     this.table = parts.table;
     this.revocations = parts.revocations;
@@ -36,10 +39,14 @@ export class Membership {
     this.#listeners = parts.listeners;
     this.#log = parts.log;
     this.#hooks = parts.hooks;
+    this.#conduct = parts.conduct;
   }
 
-  learn(proof: MemberProof): Offer {
+  /** `from`: the member that passed it on, if it was not its own. */
+  learn(proof: MemberProof, from?: string): Offer {
     const offer = this.table.offer(proof);
+    if (offer.kind === 'refused' && offer.forged && from !== undefined)
+      this.#conduct.note({ subject: { kind: 'node', name: from }, offence: 'forged-member', what: offer.reason });
     if (offer.kind === 'refused') this.#log.debug({ reason: offer.reason }, 'a member proof was refused');
     if (offer.kind !== 'refused' && offer.displaced !== undefined) this.#displace(offer.displaced);
     if (offer.kind === 'joined' || offer.kind === 'renewed') {

@@ -1,5 +1,6 @@
 import type { NodeCertificate } from '../identity/certificate.ts';
 import type { RingDescriptor } from '../identity/ring.ts';
+import type { Conduct } from './conduct.ts';
 import type { TableBounds } from './member-table.ts';
 import type { Clock, Log } from './overlay.ts';
 
@@ -21,6 +22,8 @@ export interface OverlayOptions {
   readonly revocations?: Uint8Array;
   readonly now: Clock;
   readonly log: Log;
+  /** Told of members that misbehave. */
+  readonly conduct?: Conduct;
   /** How much of a large ring is kept here. */
   readonly table?: TableBounds;
   /** 0 to 1; for jitter and the choice of gossip partners only. */

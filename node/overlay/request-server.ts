@@ -21,7 +21,7 @@ export function serveRequests(
   stream: Stream,
   from: Member,
   handlers: Handlers,
-  { log, used }: { readonly log: Log; readonly used: () => void },
+  { log, used, broke }: { readonly log: Log; readonly used: () => void; readonly broke: (what: string) => void },
 ): void {
   const running = new Map<number, AbortController>();
   let working = 0;
@@ -31,18 +31,24 @@ export function serveRequests(
     frame(frame) {
       if (frame.kind === 'request') begin(frame);
       else if (frame.kind === 'cancel') cancel(frame.id);
-      else frames.abort('an answer on the stream of a server');
+      else cut('an answer on the stream of a server');
     },
+    broken: broke,
     closed() {
       for (const control of running.values()) control.abort();
     },
   });
 
+  function cut(what: string): void {
+    broke(what);
+    frames.abort(what);
+  }
+
   function begin(request: Request): void {
     used();
     // Twice the bound: what arrived in the same chunk as the request that made us pause.
     if (running.has(request.id) || running.size >= 2 * maxInFlight) {
-      frames.abort('an id in use, or too many requests at once');
+      cut('an id in use, or too many requests at once');
       return;
     }
     const control = new AbortController();

@@ -6,6 +6,7 @@ import type { RingDescriptor } from '../identity/ring.ts';
 import { Admission } from './admission.ts';
 import { bootstrapByPeer } from './bootstrap.ts';
 import type { Channel, Channels, FrameVerdict } from './channel.ts';
+import { type Conduct, noConduct } from './conduct.ts';
 import { beforeDeadline } from './deadline.ts';
 import { Dialer } from './dialer.ts';
 import { Gate } from './gate.ts';
@@ -63,6 +64,7 @@ export class RingOverlay implements Overlay, Channels {
   readonly #relay: Relay;
   readonly #peers: Peers;
   readonly #wake: WakeWatch;
+  readonly #conduct: Conduct;
   readonly #file: TableFile;
   readonly #bootstrap: ReadonlyMap<string, readonly string[]>;
   readonly #protocols: ReturnType<typeof protocolsOf>;
@@ -73,7 +75,8 @@ export class RingOverlay implements Overlay, Channels {
   #stopped = false;
 
   private constructor(options: OverlayOptions, gate: Gate, host: Host, offences: Offences, remembered: Remembered) {
-    const { ring, certificate, log, now } = options;
+    const { ring, certificate, log, now, conduct = noConduct } = options;
+    this.#conduct = conduct;
     this.ring = ring;
     this.#log = log;
     this.#own = new OwnRecord(ring.name, certificate, signingKeyFromSeed(options.peerSeed), now);
@@ -102,6 +105,7 @@ export class RingOverlay implements Overlay, Channels {
         gone: (member) => this.#onGone(member),
         newerList: () => this.#onNewerList(),
       },
+      conduct,
     });
     this.#file = new TableFile(options.dir, () => this.#toRemember(), log);
     this.#protocols = protocolsOf(ring.name);
@@ -266,7 +270,9 @@ export class RingOverlay implements Overlay, Channels {
         if (from === undefined) stream.abort(new Error('no member'));
         else {
           const used = (): void => this.#peers.used(from.peerId);
-          serveRequests(stream, from, this.#handlers, { log: this.#log, used });
+          const broke = (what: string): void =>
+            this.#conduct.note({ subject: { kind: 'node', name: from.peerId }, offence: 'broken-line', what });
+          serveRequests(stream, from, this.#handlers, { log: this.#log, used, broke });
         }
       }, false),
       { maxInboundStreams: maxRequestStreams, maxOutboundStreams: maxRequestStreams },

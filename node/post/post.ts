@@ -8,6 +8,7 @@ import type { Takes } from '../log/place.ts';
 import { type LogReferences, logReferences } from '../log/references.ts';
 import type { Log, Notify, Trace } from '../notify/notify.ts';
 import { startNotify } from '../notify/start.ts';
+import { ConductBook } from '../overlay/conduct.ts';
 import type { Overlay } from '../overlay/overlay.ts';
 import { type OverlayOptions, startOverlay } from '../overlay/start.ts';
 import type { Quota } from '../store/claims.ts';
@@ -21,6 +22,8 @@ export interface Post {
   readonly overlay: Overlay;
   readonly store: Store;
   readonly notify: Notify;
+  /** What other members and writers did that no honest one does. */
+  readonly conduct: Pick<ConductBook, 'list'>;
   openLog(options: OpenLogOptions): Promise<PostLog>;
   /** The blocks that a log, as the ring has it now, refers to: what its owner has to keep leased. Undefined where the ring surely has none. */
   logReferences(options: LogName): Promise<LogReferences | undefined>;
@@ -71,20 +74,31 @@ export async function startPost(options: PostOptions): Promise<Post> {
     if (troubles.length > 0) throw new AggregateError(troubles, 'the node did not stop cleanly');
   };
   try {
-    const overlay = await startOverlay({ ...options, dir: path.join(dir, 'overlay') });
+    const conduct = await ConductBook.open(path.join(dir, 'conduct'), { now, log });
+    started.push(async () => conduct.stop());
+    const overlay = await startOverlay({ ...options, dir: path.join(dir, 'overlay'), conduct });
     started.push(async () => overlay.stop());
     const toldOfOthers = options.bootstrap.length > 0;
     const limits = { ...(quota && { quota }), ...(patience && { patience }) };
-    const store = await openStore({ overlay, dir: path.join(dir, 'store'), now, log, toldOfOthers, ...limits });
+    const store = await openStore({
+      overlay,
+      dir: path.join(dir, 'store'),
+      now,
+      log,
+      toldOfOthers,
+      conduct,
+      ...limits,
+    });
     started.push(async () => store.stop());
     const disk = await LogDisk.open(path.join(dir, 'logs'));
     started.push(async () => disk.close());
-    const notify = await startNotify({ overlay, store, dir: path.join(dir, 'notify'), now, log, trace });
+    const notify = await startNotify({ overlay, store, dir: path.join(dir, 'notify'), now, log, trace, conduct });
     started.push(async () => notify.stop());
     // One for each identity that has logs here.
     const hinted = new Map<string, ChannelHints>();
     const floors = {
       overlay,
+      conduct,
       store,
       notify,
       openLog: async (how: OpenLogOptions) => {

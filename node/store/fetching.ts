@@ -28,7 +28,13 @@ export async function fetchFromHolders(
   await neighbours.locate([key]);
   const { proper, spare } = neighbours.place(key);
   const up = (member: Member): boolean => neighbours.isUp(member);
-  const order = [...proper.filter(up), ...spare.filter(up), ...proper.filter((member) => !up(member))];
+  const trusted = (member: Member): boolean => up(member) && !neighbours.isSuspect(member);
+  const suspect = (member: Member): boolean => up(member) && neighbours.isSuspect(member);
+  const order = [
+    ...[proper, spare].flatMap((members) => members.filter(trusted)),
+    ...[proper, spare].flatMap((members) => members.filter(suspect)),
+    ...proper.filter((member) => !up(member)),
+  ];
   const answers = new Map<Member, Answer>();
   const asking = new Set<Promise<Answer>>();
   for (const member of order) {

@@ -3,8 +3,11 @@ import { pause } from './background.ts';
 import type { Holder } from './holder.ts';
 import type { Neighbours } from './neighbours.ts';
 
-/** When enough have answered the rest get this long: a newer answer may be on its way, a sleeping holder is not waited for. */
-const graceMs = 150;
+/**
+ * When enough have answered the rest get this long: those that answered may all be lying, and the one that is not may be slow. Only a holder that fell
+ * asleep a moment ago lets others wait so long; soon it counts as down.
+ */
+const graceMs = 1_000;
 
 export interface Gathered<T> {
   /** Who answered what, stand-ins included. */

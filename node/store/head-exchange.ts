@@ -1,6 +1,8 @@
 import { equalBytes } from '../identity/canonical.ts';
+import { type Conduct, noConduct } from '../overlay/conduct.ts';
 import type { Background } from './background.ts';
 import { StoreFault } from './fault.ts';
+import { noteFork } from './fork-proof.ts';
 import { gather } from './gathering.ts';
 import { checkHead, type Head, newestHeads } from './head.ts';
 import type { Holder } from './holder.ts';
@@ -37,10 +39,17 @@ export class HeadExchange {
   readonly #neighbours: Neighbours;
   readonly #background: Background;
   readonly #failed: (cause: unknown) => void;
+  readonly #conduct: Conduct;
   /** What holders proved to stand against a head after it had reached its quorum: told to whoever puts the next one. */
   readonly #late = new Map<string, readonly Uint8Array[]>();
 
-  constructor(neighbours: Neighbours, background: Background, failed: (cause: unknown) => void) {
+  constructor(
+    neighbours: Neighbours,
+    background: Background,
+    failed: (cause: unknown) => void,
+    conduct: Conduct = noConduct,
+  ) {
+    this.#conduct = conduct;
     this.#neighbours = neighbours;
     this.#background = background;
     this.#failed = failed;
@@ -78,6 +87,7 @@ export class HeadExchange {
   async get(key: Uint8Array): Promise<HeadsFound> {
     const found = await gather(this.#neighbours, key, (holder) => holder.heads(key), this.#background.signal);
     const newest = newestHeads([...found.answers.values()].flat());
+    noteFork(this.#conduct, newest);
     this.#repair(key, newest, found.answers);
     return {
       heads: newest.map(({ bytes }) => bytes),

@@ -1,5 +1,6 @@
 import { setImmediate as breath } from 'node:timers/promises';
 import type { Trust } from '../identity/certificate.ts';
+import { type Conduct, noConduct } from '../overlay/conduct.ts';
 import type { Member } from '../overlay/overlay.ts';
 import type { Claims } from './claims.ts';
 import { ownerPays } from './claims.ts';
@@ -7,6 +8,7 @@ import type { Block, Lease } from './content.ts';
 import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
 import type { Disk } from './disk.ts';
 import { overQuota, StoreFault } from './fault.ts';
+import { noteFork } from './fork-proof.ts';
 import { checkHead, type Head } from './head.ts';
 import type { HeadVerdict } from './head-disk.ts';
 import { maxLeasesCarried, type PaidLease, type Payer } from './lease-disk.ts';
@@ -78,6 +80,7 @@ export interface HolderParts {
   readonly allowance: () => (payer: Payer) => number;
   /** Whether this node is one of those that should have the key. */
   readonly isProper: (key: Uint8Array) => boolean;
+  readonly conduct?: Conduct;
 }
 
 /** This node as a holder, for one that asks (itself too). It believes no one: what it keeps it has checked itself (DESIGN §6). */
@@ -169,8 +172,10 @@ export class LocalHolder implements Holder {
     return here === undefined || !same(here);
   }
 
-  putHead(head: Head): Promise<HeadVerdict> {
-    return this.#disk.heads.put(head);
+  async putHead(head: Head): Promise<HeadVerdict> {
+    const verdict = await this.#disk.heads.put(head);
+    if (verdict.kind === 'fork') noteFork(this.#parts.conduct ?? noConduct, [head, ...verdict.heads]);
+    return verdict;
   }
 
   async heads(key: Uint8Array): Promise<Head[]> {

@@ -1,3 +1,4 @@
+import { type Conduct, noConduct } from '../overlay/conduct.ts';
 import type { Member, Overlay } from '../overlay/overlay.ts';
 import type { Holder } from './holder.ts';
 import { type Placement, placeKey, readQuorum, windowOf, writeQuorum } from './placement.ts';
@@ -9,8 +10,16 @@ export class Neighbours {
   readonly #overlay: Overlay;
   readonly #local: Holder;
   readonly #remote: (peerId: string) => RemoteHolder;
+  readonly #conduct: Pick<Conduct, 'isSuspect'>;
 
-  constructor(overlay: Overlay, copies: number, local: Holder, remote: (peerId: string) => RemoteHolder) {
+  constructor(
+    overlay: Overlay,
+    copies: number,
+    local: Holder,
+    remote: (peerId: string) => RemoteHolder,
+    conduct: Pick<Conduct, 'isSuspect'> = noConduct,
+  ) {
+    this.#conduct = conduct;
     this.#overlay = overlay;
     this.copies = copies;
     this.#local = local;
@@ -57,6 +66,11 @@ export class Neighbours {
 
   isUp(member: Member): boolean {
     return this.isSelf(member) || this.#overlay.isUp(member.peerId);
+  }
+
+  /** Gave false answers several times within the last hour: to be asked when the others have no answer. */
+  isSuspect(member: Member): boolean {
+    return !this.isSelf(member) && this.#conduct.isSuspect(member.peerId);
   }
 
   holder(member: Member): Holder {

@@ -1,14 +1,15 @@
 import type { z } from 'zod';
 import { equalBytes } from '../identity/canonical.ts';
 import type { Trust } from '../identity/certificate.ts';
+import { type Conduct, noConduct } from '../overlay/conduct.ts';
 import type { Overlay } from '../overlay/overlay.ts';
 import { sha256 } from './block-cipher.ts';
 import type { Lease } from './content.ts';
 import { type CheckedEntry, checkEntry, type DirectoryEntry } from './directory.ts';
 import { overQuota, StoreFault } from './fault.ts';
-import type { Head } from './head.ts';
+import { checkHead, type Head } from './head.ts';
 import type { HeadVerdict } from './head-disk.ts';
-import { type Claimed, type ClaimedBlock, type Holder, headFrom, type Item, type Standing } from './holder.ts';
+import { type Claimed, type ClaimedBlock, type Holder, type Item, type Standing } from './holder.ts';
 import { checkRound, type Round, roundKey, type StatedRound } from './round.ts';
 import {
   bitAt,
@@ -35,25 +36,43 @@ export class RemoteHolder implements Holder {
   readonly #peerId: string;
   readonly #trust: () => Trust;
   readonly #signal: AbortSignal;
+  readonly #conduct: Conduct;
 
-  constructor(overlay: Overlay, peerId: string, trust: () => Trust, signal: AbortSignal) {
+  constructor(overlay: Overlay, peerId: string, trust: () => Trust, signal: AbortSignal, conduct: Conduct = noConduct) {
     this.#overlay = overlay;
     this.#peerId = peerId;
     this.#trust = trust;
     this.#signal = signal;
+    this.#conduct = conduct;
+  }
+
+  /** The answer is none that an honest holder gives: noted, and thrown by the caller. */
+  #false(what: string, cause?: unknown): StoreFault {
+    this.#conduct.note({ subject: { kind: 'node', name: this.#peerId }, offence: 'false-answer', what });
+    return new StoreFault('invalid', what, { cause });
+  }
+
+  #head(bytes: Uint8Array): Head {
+    const head = checkHead(bytes);
+    if (head === undefined) throw this.#false('a holder answered with a head that is not signed');
+    return head;
   }
 
   async #ask<T>(method: string, body: object, shape: z.ZodType<T>, timeoutMs: number): Promise<T> {
     const options = { timeoutMs, signal: this.#signal };
-    return unpackBody(await this.#overlay.request(this.#peerId, method, packBody(body), options), shape);
+    const answer = await this.#overlay.request(this.#peerId, method, packBody(body), options);
+    try {
+      return unpackBody(answer, shape);
+    } catch (cause) {
+      throw this.#false(`a holder answered ${method} with something of another shape`, cause);
+    }
   }
 
   async insert(blocks: readonly ClaimedBlock[]): Promise<void> {
     const body = { blocks: blocks.map(({ bytes, leases }) => ({ bytes, leases: leases.map(plain) })) };
     const { kept, over } = await this.#ask(methods.insert, body, shapes.inserted, writeTimeoutMs);
     if (over !== undefined) throw overQuota(over);
-    if (kept !== blocks.length)
-      throw new StoreFault('invalid', 'a holder kept another number of blocks than it was given');
+    if (kept !== blocks.length) throw this.#false('a holder kept another number of blocks than it was given');
   }
 
   async renew(keys: readonly Uint8Array[], lease: Lease): Promise<boolean[]> {
@@ -87,7 +106,7 @@ export class RemoteHolder implements Holder {
   async fetch(key: Uint8Array): Promise<Uint8Array | undefined> {
     const { block } = await this.#ask(methods.fetch, { key }, shapes.fetched, readTimeoutMs);
     if (block === null) return undefined;
-    if (!equalBytes(sha256(block), key)) throw new StoreFault('invalid', 'a holder answered with other bytes');
+    if (!equalBytes(sha256(block), key)) throw this.#false('a holder answered with other bytes');
     return block;
   }
 
@@ -100,20 +119,20 @@ export class RemoteHolder implements Holder {
   async putHead(head: Head): Promise<HeadVerdict> {
     const answer = await this.#ask(methods.putHead, { head: head.bytes }, shapes.headPut, writeTimeoutMs);
     if (answer.verdict === 'kept') return { kind: 'kept' };
-    const heads = answer.heads.map(headFrom).filter((other) => equalBytes(other.key, head.key));
+    const heads = answer.heads.map((one) => this.#head(one)).filter((other) => equalBytes(other.key, head.key));
     const proves = (other: Head): boolean =>
       answer.verdict === 'stale'
         ? other.version > head.version
         : other.version === head.version && !equalBytes(other.hash, head.hash);
-    if (!heads.some(proves)) throw new StoreFault('invalid', `a holder says ${answer.verdict} without proof`);
+    if (!heads.some(proves)) throw this.#false(`a holder says ${answer.verdict} without proof`);
     return { kind: answer.verdict, heads: heads.filter(proves) };
   }
 
   async heads(key: Uint8Array): Promise<Head[]> {
     const { heads } = await this.#ask(methods.heads, { key }, shapes.headsFound, readTimeoutMs);
-    const read = heads.map(headFrom);
+    const read = heads.map((one) => this.#head(one));
     if (read.some((head) => !equalBytes(head.key, key)))
-      throw new StoreFault('invalid', 'a holder answered with the head of another log');
+      throw this.#false('a holder answered with the head of another log');
     return read;
   }
 
@@ -126,12 +145,13 @@ export class RemoteHolder implements Holder {
     const { entry } = await this.#ask(methods.entry, { key }, shapes.entryFound, readTimeoutMs);
     if (entry === null) return undefined;
     const checked = this.#check(entry);
-    if (!equalBytes(checked.key, key)) throw new StoreFault('invalid', 'a holder answered with another address');
+    if (!equalBytes(checked.key, key)) throw this.#false('a holder answered with another address');
     return checked;
   }
 
   #check(entry: DirectoryEntry): CheckedEntry {
     const checked = checkEntry(entry, this.#trust());
+    // Not noted: by its clock or its revocation list it may be a good one.
     if (checked === undefined) throw new StoreFault('invalid', 'a holder answered with a forged or expired entry');
     return checked;
   }

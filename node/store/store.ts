@@ -1,6 +1,7 @@
 import type { Address } from '../../policy/address.ts';
 import { equalBytes } from '../identity/canonical.ts';
 import type { Trust } from '../identity/certificate.ts';
+import { type Conduct, noConduct } from '../overlay/conduct.ts';
 import type { Clock, Log, Member, Overlay } from '../overlay/overlay.ts';
 import { Background, pause } from './background.ts';
 import { sha256 } from './block-cipher.ts';
@@ -94,6 +95,8 @@ export interface StoreOptions {
   readonly patience?: Patience;
   /** Whether others had begun this ring before: until this node has met one of them, what it does not have may well be there. */
   readonly toldOfOthers?: boolean;
+  /** Told of holders and writers that misbehave, and asked whom to ask last. */
+  readonly conduct?: Conduct;
 }
 
 // Replicas of one message's blocks and a few repairs; what is left out here is found by the next walk.
@@ -134,7 +137,7 @@ class RingStore implements Store {
 
   constructor(options: Omit<StoreOptions, 'dir'>, disk: Disk) {
     const { overlay, now, log, copies = 3, toldOfOthers = false } = options;
-    const { quota = defaultQuota, patience = defaultPatience } = options;
+    const { quota = defaultQuota, patience = defaultPatience, conduct = noConduct } = options;
     this.#disk = disk;
     this.#log = log;
     this.#trust = () => ({ ring: overlay.ring, revocations: overlay.revocations(), now: now() });
@@ -152,18 +155,20 @@ class RingStore implements Store {
       claims,
       allowance: () => allowanceAt(quota, copies, neighbours.members()),
       isProper: (key: Uint8Array) => neighbours.isProper(key),
+      conduct,
     };
     const local = new LocalHolder(parts, overlay.self);
     const neighbours: Neighbours = new Neighbours(
       overlay,
       copies,
       local,
-      (peerId) => new RemoteHolder(overlay, peerId, this.#trust, background.signal),
+      (peerId) => new RemoteHolder(overlay, peerId, this.#trust, background.signal, conduct),
+      conduct,
     );
     this.#neighbours = neighbours;
     const failed = (cause: unknown): void =>
       this.#log.debug({ err: cause }, 'a copy was not made; repair will find it');
-    this.#heads = new HeadExchange(neighbours, background, failed);
+    this.#heads = new HeadExchange(neighbours, background, failed, conduct);
     const revocations = () => overlay.revocations();
     this.#identities = new Identities({ neighbours, background, revocations, now, failed });
     this.#settling = new Settling({

@@ -280,9 +280,8 @@ describe('a notification whose holders are evil but for one', () => {
     }));
     const frame = encodePut(items);
     const kinds = new Map<string, number>();
-    let flooding = true;
     const flood = (async () => {
-      for (let time = 0; time < 300 && flooding; time += 1) {
+      for (let time = 0; time < 300; time += 1) {
         const answer = await evil?.overlay.request(alice.peerId, notify.put, frame, { timeoutMs: 20_000 });
         for (const { kind } of decodePutAnswers(answer ?? encodePutAnswers([])))
           kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
@@ -292,7 +291,6 @@ describe('a notification whose holders are evil but for one', () => {
     await send(text);
     await vi.waitFor(async () => expect(await got(text)).toBe(1), patiently);
     await flood;
-    flooding = false;
     // 30,000 in a burst; an identity's nodes together have 10,000 and 1,000 a second.
     expect(kinds.get('busy') ?? 0).toBeGreaterThan(0);
   });
@@ -379,4 +377,38 @@ it('false neighbours are nobody’s neighbours: certificates of another authorit
   const known = (await alice.ask<{ peerId: string }[]>({ ask: 'members' })).map(({ peerId }) => peerId);
   for (const { peerId } of before) expect(known).toContain(peerId);
   expect(known.length).toBeLessThanOrEqual(before.length);
+});
+
+it('what was done is counted against those who did it, and against nobody else; a writer of two heads is proven', async () => {
+  interface Row {
+    readonly kind: string;
+    readonly name: string;
+    readonly offence: string;
+  }
+  const seen = async (machine: HonestMachine): Promise<string[]> =>
+    (await machine.ask<Row[]>({ ask: 'evidence' })).map(({ kind, name, offence }) => `${kind} ${name} ${offence}`);
+  const evil = ring.evil.map(({ peerId }) => peerId);
+  // Bob was told lies when he read what alice had stored; alice was told of forged receipts and false neighbours.
+  const { text, ref } = await putInEvilHands(bob);
+  await sleep(300);
+  ring.lie(store.fetch, async () => packBody({ block: Buffer.from('not it') }));
+  expect(await bob.ask({ ask: 'get', ref })).toBe(text);
+  await vi.waitFor(
+    async () => expect((await seen(bob)).some((row) => row.endsWith('false-answer'))).toBe(true),
+    patiently,
+  );
+  const hers = await seen(alice);
+  expect(hers.some((row) => row.endsWith('forged-receipt'))).toBe(true);
+  expect(hers).toContain(`node ${evil[0]} forged-member`);
+  expect(hers.some((row) => row.endsWith('broken-line'))).toBe(true);
+  const mallory = issueUser(ring.authority, 'mallory@example.org').keys.signing;
+  const logId = Uint8Array.from(randomBytes(32));
+  for (const at of [1, 2]) {
+    const { bytes: head } = makeHead({ logId, version: 1, parents: [], at, body: randomBytes(8) }, mallory);
+    await ring.evil[0]?.overlay.request(alice.peerId, store.putHead, packBody({ head }), { timeoutMs: 5_000 });
+  }
+  expect(await seen(alice)).toContain(`writer ${hex(mallory.public)} two-heads`);
+  const honest = ring.honest.map(({ peerId }) => peerId);
+  for (const machine of ring.honest)
+    for (const row of await seen(machine)) for (const peerId of honest) expect(row).not.toContain(peerId);
 });

@@ -109,8 +109,8 @@ async function answer(asked: Asked): Promise<unknown> {
       return null;
     case 'records': {
       const records: string[] = [];
-      for await (const { record } of (await logNamed(asked.log, false)).read(0))
-        records.push(Buffer.from(record).toString());
+      for await (const item of (await logNamed(asked.log, false)).read(0))
+        records.push(item.kind === 'record' ? Buffer.from(item.record).toString() : item.kind);
       return records;
     }
     case 'heads': {
@@ -126,7 +126,7 @@ async function answer(asked: Asked): Promise<unknown> {
     case 'members':
       return post.overlay.members().map(({ peerId }) => ({ peerId, up: post.overlay.isUp(peerId) }));
     case 'evidence':
-      return [];
+      return post.conduct.list().map(({ subject, offence, count }) => ({ ...subject, offence, count }));
     case 'memory':
       return process.memoryUsage().rss;
     default:

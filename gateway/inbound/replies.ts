@@ -23,6 +23,11 @@ export const replies = {
   noMemory: reply(451, '4.3.1', 'too much mail at the moment, please try again later'),
   tooManyMessages: reply(421, '4.7.0', 'enough messages on this connection, please open a new one'),
   tooManyRecipients: reply(452, '4.5.3', 'too many recipients, please send to the others in another transaction'),
+  oneRecipient: reply(
+    452,
+    '4.5.3',
+    'each recipient is decided on by itself here, please send to this one in another transaction',
+  ),
   tooManyBadCommands: reply(421, '4.7.0', 'too many bad commands, closing'),
   tooManyUnknown: reply(421, '4.7.0', 'too many recipients that are not here, closing'),
   sessionOver: reply(421, '4.4.2', 'session lasted too long, closing'),

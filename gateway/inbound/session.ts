@@ -7,6 +7,7 @@ import { type ReverseName, reverseName } from '../evidence/reverse-name.ts';
 import { accept, type DataAnswer } from './accept.ts';
 import { policyStep } from './deciding.ts';
 import { type Budget, IncomingMessage, type Received } from './message-reader.ts';
+import { verdictsMayDiffer } from './one-verdict.ts';
 import type { InboundParts } from './parts.ts';
 import { type Found, recipientOf } from './recipient.ts';
 import { closed, ok, refused, replies, type StepResult, withTrace } from './replies.ts';
@@ -204,6 +205,10 @@ export class Session {
   async #addRecipient(transaction: Transaction, address: Address): Promise<StepResult> {
     const parts = this.#parts;
     const recipients = [...new Set([...transaction.recipients, address])];
+    if (recipients.length > 1 && verdictsMayDiffer(parts.policy())) {
+      parts.trace(transaction.trace, { what: 'rcpt', to: address, reply: '452 4.5.3' });
+      return refused(withTrace(replies.oneRecipient, transaction.trace));
+    }
     const step = policyStep(parts, 'rcpt', await this.#known('rcpt', transaction, recipients), transaction.trace);
     if (step.kind !== 'ok') return step;
     if (!transaction.recipients.includes(address)) transaction.recipients.push(address);

@@ -1,7 +1,7 @@
 import { createConnection } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { openGate } from '../storage/open-gate.ts';
-import { paths, plainMessage, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
+import { paths, plainMessage, policyOf, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
 
 let gateway: UnderTest;
 const clients: RawClient[] = [];
@@ -179,6 +179,42 @@ describe('MAIL', () => {
     await client.envelope();
     expect(await client.data(plainMessage)).toMatch(/^250 /);
     await sick.stop();
+  });
+});
+
+describe('recipients of one transaction', () => {
+  const policy = (rule: string): string => `version: 1\nrules:\n  - {id: a, ${rule}}\ndefault: accept\n`;
+  const rows: [why: string, text: string, second: RegExp][] = [
+    ['that no rule looks at share it', policy('when: "spf.result == \\"fail\\"", do: junk'), /^250 /],
+    [
+      'that a rule at the data looks at are decided on one by one',
+      policy('when: "\\"bob@example.org\\" in envelope.recipients", do: reject'),
+      /^452 4\.5\.3 each recipient is decided on by itself/,
+    ],
+    [
+      'so are those whose acquaintance with the author counts',
+      policy('when: "history.firstTimeRecipients > 0", do: junk'),
+      /^452 /,
+    ],
+    [
+      'a rule that only watches changes nothing',
+      policy('when: "\\"bob@example.org\\" in envelope.recipients", do: reject, mode: shadow'),
+      /^250 /,
+    ],
+    [
+      'nor does how many there are, which is the same for all',
+      policy('when: "envelope.recipientCount > 50", do: reject'),
+      /^250 /,
+    ],
+  ];
+  it.each(rows)('%s', async (_why, text, second) => {
+    const choosy = await startUnderTest({ policy: policyOf(text) });
+    const client = await connect(choosy.port);
+    await client.envelope();
+    expect(await client.say('RCPT TO:<alice@example.org>')).toMatch(/^250 /);
+    expect(await client.say('RCPT TO:<bob@example.org>')).toMatch(second);
+    expect(await client.data(plainMessage)).toMatch(/^250 /);
+    await choosy.stop();
   });
 });
 

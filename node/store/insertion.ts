@@ -1,6 +1,6 @@
 import type { Member } from '../overlay/overlay.ts';
 import { StoreFault } from './fault.ts';
-import type { ClaimedBlock } from './holder.ts';
+import type { ClaimedBlock, Holder } from './holder.ts';
 import type { Lanes } from './lanes.ts';
 import type { Neighbours } from './neighbours.ts';
 import { maxInsertBlocks, maxInsertBytes } from './wire.ts';
@@ -17,6 +17,14 @@ export interface InsertResult {
   /** Of the block with the fewest. */
   readonly copies: number;
   readonly wanted: number;
+}
+
+export interface InsertOptions {
+  /**
+   * A copy counts only when the holder has given it back. For what is kept nowhere else, or where holders are not trusted to keep their word: it moves
+   * everything twice, and takes a round trip for each block.
+   */
+  readonly readBack?: boolean;
 }
 
 /** Cuts blocks into frames that the overlay carries. */
@@ -46,12 +54,19 @@ export class Insertion {
   readonly finished: Promise<void>;
   readonly #neighbours: Neighbours;
   readonly #lanes: Lanes;
+  readonly #readBack: boolean;
   readonly #placed: Placed[];
   readonly #wanted: { copies: number; quorum: number };
   readonly #outcome = Promise.withResolvers<InsertResult>();
   readonly #causes: unknown[] = [];
 
-  constructor(neighbours: Neighbours, lanes: Lanes, blocks: readonly ClaimedBlock[]) {
+  constructor(
+    neighbours: Neighbours,
+    lanes: Lanes,
+    blocks: readonly ClaimedBlock[],
+    { readBack = false }: InsertOptions,
+  ) {
+    this.#readBack = readBack;
     this.#neighbours = neighbours;
     this.#lanes = lanes;
     this.#wanted = neighbours.wanted();
@@ -83,13 +98,22 @@ export class Insertion {
     return parts.map(async (part) => {
       try {
         await this.#lanes.run(member.peerId, () => holder.insert(part.map(({ block }) => block)));
-        for (const placed of part) placed.copies++;
+        for (const placed of part) if (await this.#counts(holder, placed)) placed.copies++;
       } catch (cause) {
         this.#causes.push(cause);
       }
       for (const placed of part) placed.underWay--;
       await this.#send(part);
     });
+  }
+
+  /** Whether a copy that a holder says it has may be counted: when it is to be read back, only once it has come back whole. */
+  async #counts(holder: Holder, { block }: Placed): Promise<boolean> {
+    if (!this.#readBack) return true;
+    // What comes is the block, or the holder throws: it proves its bytes by their hash.
+    if ((await holder.fetch(block.key)) !== undefined) return true;
+    this.#causes.push(new StoreFault('invalid', 'a holder did not have what it had said to keep'));
+    return false;
   }
 
   /** Settles the outcome when every block has its quorum, or one of them cannot get it any more. */

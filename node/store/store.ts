@@ -16,7 +16,7 @@ import { fetchFromHolders } from './fetching.ts';
 import { HeadExchange, type HeadsFound } from './head-exchange.ts';
 import { type Holder, LocalHolder } from './holder.ts';
 import { Identities } from './identities.ts';
-import { Insertion, type InsertResult } from './insertion.ts';
+import { Insertion, type InsertOptions, type InsertResult } from './insertion.ts';
 import { Lanes } from './lanes.ts';
 import { Neighbours } from './neighbours.ts';
 import { RemoteHolder } from './remote-holder.ts';
@@ -59,6 +59,7 @@ export interface StoreStats {
 
 /** The node's part of the ring's store: keeps blocks for others, and puts and gets its own. */
 export interface Store extends BlockSink, BlockSource {
+  insert(blocks: readonly Block[], lease: Lease, options?: InsertOptions): Promise<InsertResult>;
   /** Whether a copy of the block lies on this node's own disk. Asks nobody. */
   has(key: Uint8Array): boolean;
   /** Puts a signed head at its holders. Throws StoreFault `quorum`, `stale` (a newer one exists) or `fork` (another of the same version). */
@@ -209,18 +210,18 @@ class RingStore implements Store {
     return this.#disk.blocks.has(key);
   }
 
-  insert(blocks: readonly Block[], lease: Lease): Promise<InsertResult> {
-    return this.#background.during(() => this.#insert(blocks, lease));
+  insert(blocks: readonly Block[], lease: Lease, options: InsertOptions = {}): Promise<InsertResult> {
+    return this.#background.during(() => this.#insert(blocks, lease, options));
   }
 
-  async #insert(blocks: readonly Block[], lease: Lease): Promise<InsertResult> {
+  async #insert(blocks: readonly Block[], lease: Lease, options: InsertOptions): Promise<InsertResult> {
     for (const { key, bytes } of blocks) {
       if (bytes.length > maxBlockBytes) throw new StoreFault('invalid', `a block is at most ${maxBlockBytes} bytes`);
       if (!equalBytes(sha256(bytes), key)) throw new StoreFault('invalid', 'the key of a block is its SHA-256');
     }
     const leased = blocks.map(({ key, bytes }) => ({ key, bytes, leases: [lease] }));
     await this.#neighbours.locate(leased.map(({ key }) => key));
-    const insertion = new Insertion(this.#neighbours, this.#lanes, leased);
+    const insertion = new Insertion(this.#neighbours, this.#lanes, leased, options);
     this.#background.own(insertion.finished, () => undefined);
     const result = await insertion.atQuorum;
     this.#settling.wrote();

@@ -57,6 +57,70 @@ describe('a holder that lies about a block harms nobody', () => {
   });
 });
 
+describe('a copy that is read back', () => {
+  const forgets = async (body: Uint8Array) => packBody({ kept: unpackBody(body, shapes.insert).blocks.length });
+
+  it('counts only when it comes: who acknowledges and forgets is replaced by the next nearest', async () => {
+    ring = await StoreRing.of(5);
+    const blocks = Array.from({ length: 12 }, (_, index) => blockOf(`read back ${index}`));
+    ring.node(2).lies.set(methods.insert, forgets);
+    expect(await ring.node(0).store.insert(blocks, lease, { readBack: true })).toMatchObject({ wanted: 3 });
+    await soon(() => expect(blocks.map(({ key }) => ring.copies(key))).toEqual(blocks.map(() => 3)));
+  });
+
+  it('is no copy where too few holders keep their word', async () => {
+    ring = await StoreRing.of(3);
+    const block = blockOf('nobody keeps this');
+    for (const index of [1, 2]) ring.node(index).lies.set(methods.insert, forgets);
+    await expect(ring.node(0).store.insert([block], lease, { readBack: true })).rejects.toMatchObject({
+      code: 'quorum',
+    });
+    expect(await ring.node(0).store.insert([block], lease)).toMatchObject({ wanted: 3 });
+  });
+});
+
+describe('a holder that lies about leases', () => {
+  const block = blockOf('somebody else’s');
+
+  it('that it has renewed what it does not have harms nobody: the others have', async () => {
+    await withLiar(methods.renew, async (body) => {
+      const { keys: packed } = unpackBody(body, shapes.renew);
+      return packBody({ bits: new Uint8Array(Math.ceil(packed.length / 32 / 8)) });
+    });
+    await ring.node(0).store.insert([block], lease);
+    await soon(() => expect(ring.copies(block.key)).toBe(3));
+    expect(await ring.node(0).store.renew([block.key], lease)).toMatchObject({ renewed: 1 });
+    for (const index of [0, 1]) expect(await ring.node(index).store.stats()).toMatchObject({ leases: 1 });
+  });
+
+  it.each<[string, () => Promise<Uint8Array>]>([
+    ['garbage', async () => Buffer.from('garbage')],
+    ['nothing at all', async () => packBody({ items: [] })],
+    [
+      'more than was asked',
+      async () => packBody({ items: Array.from({ length: 50 }, () => ({ held: true, leases: [] })) }),
+    ],
+  ])('in an exchange, with %s, ends no walk of others', async (_why, lie) => {
+    await withLiar(methods.exchange, lie);
+    const body = packBody({ blocks: [{ bytes: block.bytes, leases: [] }] });
+    await ring.node(1).overlay.request(ring.node(0).peerId, methods.insert, body, { timeoutMs: 5_000 });
+    await soon(async () => expect(await ring.node(0).store.collect()).toMatchObject({ looked: 1, orphaned: 0 }));
+    expect(ring.node(0).store.has(block.key)).toBe(true);
+  });
+
+  it.each<[string, () => Promise<Uint8Array>]>([
+    ['garbage', async () => Buffer.from('garbage')],
+    ['sums that are none of it', async () => packBody({ stamps: new Uint8Array(2_048).fill(7) })],
+    ['a refusal', async () => Promise.reject(new Error('no'))],
+  ])('in its sums, with %s, is asked about each key', async (_why, lie) => {
+    await withLiar(methods.summary, lie);
+    await ring.kill(2);
+    await ring.node(0).store.insert([block], lease);
+    await ring.restart(2);
+    await soon(() => expect(ring.copies(block.key)).toBe(3));
+  });
+});
+
 describe('a holder that lies about a head harms nobody', () => {
   it.each<[string, () => Promise<Uint8Array>]>([
     ['an old head', async () => packBody({ heads: [headOf(1).bytes] })],

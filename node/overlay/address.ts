@@ -39,24 +39,6 @@ export function reachOf(address: string): Reach {
   return within.check(host.value, family) ? 'private' : 'public';
 }
 
-/**
- * The addresses of a member's record that are dialled. A record is that member's word alone, so it must not lead to what only this machine can reach:
- * loopback counts only where this node itself is reached by loopback (a ring on one machine), a private network only where it stands in one.
- */
-export function dialable(theirs: readonly string[], own: readonly string[]): readonly string[] {
-  const mine = new Set(own.map(reachOf));
-  const local = (['loopback', 'private'] as const).filter((reach) => mine.has(reach));
-  return theirs.filter((address) => {
-    const reach = reachOf(address);
-    return (
-      reach === 'public' ||
-      reach === 'name' ||
-      (reach === 'private' && mine.size === 0) ||
-      local.some((one) => one === reach)
-    );
-  });
-}
-
 /** The public network that these addresses stand in, /24 or /48: what one customer rents. Undefined where none is public. */
 export function networkOf(addresses: readonly string[]): string | undefined {
   const open = addresses.find((address) => reachOf(address) === 'public');

@@ -13,6 +13,8 @@ type Target = {
   readonly peerId: string;
   addresses: readonly string[];
   failures: number;
+  /** Dials at once for new addresses in the current minute. */
+  renewals: { minute: number; count: number };
   /** By the monotonic clock, for those who are dialled only when asked. */
   notBefore: number;
   timer: NodeJS.Timeout | undefined;
@@ -20,7 +22,15 @@ type Target = {
 };
 
 function fresh(peerId: string, addresses: readonly string[]): Target {
-  return { peerId, addresses, failures: 0, notBefore: 0, timer: undefined, attempt: undefined };
+  return {
+    peerId,
+    addresses,
+    failures: 0,
+    renewals: { minute: 0, count: 0 },
+    notBefore: 0,
+    timer: undefined,
+    attempt: undefined,
+  };
 }
 
 // Lost nodes are redialled for ever (DESIGN §6), soon at first and then often enough that two halves find each other in a minute.
@@ -31,6 +41,8 @@ const courtesyMs = 400;
 // Dials to dead addresses hang until their time-out; more at once would starve the live ones.
 const maxDials = 32;
 const busyDelayMs = 100;
+// A member that keeps changing its record makes us dial hosts of its choice: a machine changes its address a few times a minute at most.
+const maxRenewalsPerMinute = 6;
 const dialTimeoutMs = 8_000;
 // The largest full mesh, twice; whom to keep is the locator's to say.
 const maxKept = 1_000;
@@ -74,6 +86,7 @@ export class Dialer {
       return;
     }
     target.addresses = addresses;
+    if (!mayRenew(target)) return;
     target.failures = 0;
     if (target.attempt === undefined) this.#schedule(target, this.#soon(peerId));
   }
@@ -195,6 +208,13 @@ export class Dialer {
       this.#dialling -= 1;
     }
   }
+}
+
+function mayRenew({ renewals }: Target): boolean {
+  const minute = Math.floor(performance.now() / 60_000);
+  if (renewals.minute !== minute) Object.assign(renewals, { minute, count: 0 });
+  renewals.count += 1;
+  return renewals.count <= maxRenewalsPerMinute;
 }
 
 /** One that is kept connected has its next attempt scheduled: asking does not hasten it. */

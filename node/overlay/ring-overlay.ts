@@ -8,6 +8,7 @@ import { bootstrapByPeer } from './bootstrap.ts';
 import type { Channel, Channels, FrameVerdict } from './channel.ts';
 import { type Conduct, noConduct } from './conduct.ts';
 import { beforeDeadline } from './deadline.ts';
+import { DialPlaces } from './dial-places.ts';
 import { Dialer } from './dialer.ts';
 import { Gate } from './gate.ts';
 import { Gossip } from './gossip.ts';
@@ -59,6 +60,7 @@ export class RingOverlay implements Overlay, Channels {
   readonly #membership: Membership;
   readonly #admission: Admission;
   readonly #dialer: Dialer;
+  readonly #places: DialPlaces;
   readonly #gossip: Gossip;
   readonly #locator: Locator;
   readonly #relay: Relay;
@@ -122,6 +124,7 @@ export class RingOverlay implements Overlay, Channels {
       log,
     });
     const random = options.random ?? Math.random;
+    this.#places = new DialPlaces({ listen: options.listen });
     this.#dialer = new Dialer({
       selfId: peerId,
       dial: (peer, addresses, signal) => this.#dial(peer, addresses, signal),
@@ -419,7 +422,10 @@ export class RingOverlay implements Overlay, Channels {
   }
 
   async #dialDirectly(peerId: string, addresses: readonly string[], signal: AbortSignal): Promise<Connection> {
-    const targets = addresses.map((address) => multiaddr(address).encapsulate(`/p2p/${peerId}`));
+    // What the operator gave to begin with is his to know; what a record says is the member's word.
+    const given = this.#bootstrap.get(peerId) ?? [];
+    const claimed = await this.#places.of(addresses.filter((address) => !given.includes(address)));
+    const targets = [...given, ...claimed].map((address) => multiaddr(address).encapsulate(`/p2p/${peerId}`));
     if (targets.length === 0) throw new OverlayFault('unreachable', `no address of ${peerId} is known`);
     const inTime = AbortSignal.any([signal, AbortSignal.timeout(directMs)]);
     // Where there is a connection through a third node already, another one is meant.

@@ -50,6 +50,19 @@ describe('a dialer', () => {
     over();
   });
 
+  it('dials for new addresses at once, but not for one who changes them all the time', async () => {
+    const { dialer, dialled, over } = setUp(() => false);
+    dialer.want('z', ['0']);
+    for (let n = 1; n <= 100; n += 1) {
+      await vi.advanceTimersByTimeAsync(500);
+      dialer.want('z', [`${n}`]);
+    }
+    expect(dialled.length).toBeGreaterThan(5);
+    // In 50 s: six at once, and what the back-off gives anyway.
+    expect(dialled.length).toBeLessThan(20);
+    over();
+  });
+
   it('leaves one who is up alone, and dials again when he is lost', async () => {
     const { dialer, dialled, up, over } = setUp(() => true);
     dialer.want('z', ['here']);

@@ -100,6 +100,12 @@ export interface Folder {
   bytes(uid: number): Promise<Uint8Array>;
   /** Brings in what other nodes of the user have written; it comes by itself within seconds as a rule. Never rejects. */
   refresh(): Promise<void>;
+  /**
+   * What {@link keepSummary} was given for these octets, if it is still there: a local cache that a reader may fill with what spares him reading
+   * the message again.
+   */
+  summary(uid: number): Buffer | undefined;
+  keepSummary(uid: number, summary: Uint8Array): void;
   /** Called after the change is durable, in order. Returns how to stop it. */
   onChange(listener: (change: FolderChange) => void): () => void;
 }

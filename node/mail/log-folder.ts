@@ -220,6 +220,16 @@ export class LogFolder implements Folder {
     return this.#options.vault.fetch(entry.ref);
   }
 
+  summary(uid: number): Buffer | undefined {
+    const entry = this.#index.entry(uid);
+    return entry === undefined ? undefined : this.#options.vault.summaries.get(entry.emailId);
+  }
+
+  keepSummary(uid: number, summary: Uint8Array): void {
+    const entry = this.#index.entry(uid);
+    if (entry !== undefined) this.#options.vault.summaries.put(entry.emailId, summary);
+  }
+
   onChange(listener: (change: FolderChange) => void): () => void {
     this.#listeners.add(listener);
     const rest = this.#news.watch();

@@ -8,6 +8,7 @@ import { sha256 } from './manifest.ts';
 import { fetchMessage, storeMessage } from './message.ts';
 import { type MessageRef, maxMessageBytes } from './message-ref.ts';
 import { placeholder } from './placeholder.ts';
+import type { Summaries } from './summaries.ts';
 
 // A program reads one message in many pieces; a largest message and some around it are kept for that, until it has surely gone on.
 const keepBytes = 48 * 1024 * 1024;
@@ -26,6 +27,7 @@ type Options = {
   readonly post: MailPost;
   readonly address: Address;
   readonly secret: Uint8Array;
+  readonly summaries: Summaries;
   readonly now: Clock;
   readonly log: Log;
 };
@@ -41,6 +43,10 @@ export class MessageVault {
 
   constructor(options: Options) {
     this.#options = options;
+  }
+
+  get summaries(): Summaries {
+    return this.#options.summaries;
   }
 
   async store(bytes: Uint8Array): Promise<MessageRef> {

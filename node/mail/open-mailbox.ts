@@ -16,6 +16,7 @@ import type { MessageRef } from './message-ref.ts';
 import { MessageVault } from './message-vault.ts';
 import { RingMailbox } from './ring-mailbox.ts';
 import { type StateForm, StateKeeper } from './state-keeper.ts';
+import { Summaries } from './summaries.ts';
 
 export interface MailboxOptions {
   readonly post: MailPost;
@@ -67,11 +68,19 @@ export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
       yield { name, version, references: async () => post.logReferences(named(name)) };
   }
   const leases = new LeaseKeeper({ store: post.store, cache, user, refs, logs, now, log: events });
-  const release = async (): Promise<void> => cache.close();
+  const summaries = await Summaries.open(
+    path.join(dir, indexName(user.address), 'summaries'),
+    deriveKey(secret, 'mail/summaries'),
+    events,
+  );
+  const release = async (): Promise<void> => {
+    await summaries.close();
+    await cache.close();
+  };
   try {
     const log = await openLog('mailbox', create);
     const keeper = await StateKeeper.open({ name: 'mailbox', log, cache, form: rootForm, events });
-    const vault = new MessageVault({ post, address: user.address, secret, now, log: events });
+    const vault = new MessageVault({ post, address: user.address, secret, summaries, now, log: events });
     const shelf = new FolderShelf({ openLog, cache, vault, now, events });
     versions = () => versionsOf(log, shelf, keeper.state);
     mailbox = new RingMailbox({ address: user.address, keeper, log, shelf, vault, now, events, leases, release });

@@ -17,7 +17,7 @@ export async function decodedPart(
 ): Promise<Buffer | undefined | 'unknown-encoding'> {
   const part = partOf(top, path);
   if (part === undefined) return undefined;
-  if (path.length === 0 && part.content.kind !== 'leaf') return message;
+  if (path.length === 0) return message;
   const body = message.subarray(part.body.start, part.body.end);
   if (part.content.kind !== 'leaf') return body;
   const encoding = firstValue(message, part.fields, 'content-transfer-encoding')?.trim().toLowerCase() ?? '7bit';

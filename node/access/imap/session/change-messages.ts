@@ -1,5 +1,6 @@
 import { MailFault } from '../../../mail/fault.ts';
 import type { Command } from '../command/command.ts';
+import { encodeOutline, outlineOf } from '../message/outline.ts';
 import { withoutBinary } from '../message/without-binary.ts';
 import { formatSet } from '../wire/sequence-set.ts';
 import { wantsModseq } from './enabled.ts';
@@ -69,6 +70,9 @@ export async function copy(
   return ok('moved');
 }
 
+// Some milliseconds of parsing.
+const outlinedBytes = 1024 * 1024;
+
 const gone = no('the messages are gone', 'EXPUNGEISSUED');
 
 function copied(uidValidity: number, from: readonly number[], to: readonly number[]): string {
@@ -87,7 +91,10 @@ export async function append(
   if (folder === undefined) return no('there is no such folder; create it first', 'TRYCREATE');
   const flags = command.flags.filter((flag) => flag.toLowerCase() !== '\\recent');
   const internalDate = command.internalDate ?? shared.now();
-  const { uid } = await folder.append(await withoutBinary(command.message), { flags, internalDate });
+  const message = await withoutBinary(command.message);
+  const { uid } = await folder.append(message, { flags, internalDate });
+  // While it is at hand: programs list what they have just put there. A large one would take its time, and is not looked at twice.
+  if (message.length <= outlinedBytes) folder.keepSummary(uid, encodeOutline(outlineOf(message)));
   return ok('appended', `APPENDUID ${folder.uidValidity} ${uid}`);
 }
 

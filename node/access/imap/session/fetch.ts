@@ -1,8 +1,7 @@
 import { MailFault } from '../../../mail/fault.ts';
 import type { Command } from '../command/command.ts';
 import type { FetchItem } from '../command/fetch-items.ts';
-import { bodyStructure } from '../message/body-structure.ts';
-import { envelope } from '../message/envelope.ts';
+import { decodeOutline, encodeOutline, type Outline, outlineOf } from '../message/outline.ts';
 import { previewText } from '../message/preview.ts';
 import { partialOf, sectionBytes } from '../message/section.ts';
 import { type Part, parseStructure } from '../message/structure.ts';
@@ -96,9 +95,56 @@ async function markSeen(session: Session, view: FolderView, batch: readonly Numb
   }
 }
 
-const needsBytes = new Set(['envelope', 'body', 'bodystructure', 'section', 'binary', 'binary-size', 'preview']);
-
 type Answer = 'sent' | 'gone' | 'unknown-encoding';
+type Need = 'nothing' | 'outline' | 'message';
+
+/** What of a message it takes to answer an item. */
+function needOf(item: FetchItem): Need {
+  switch (item.kind) {
+    case 'envelope':
+    case 'body':
+    case 'bodystructure':
+      return 'outline';
+    case 'section':
+      return isOfHeader(item) ? 'outline' : 'message';
+    case 'binary':
+    case 'binary-size':
+    case 'preview':
+      return 'message';
+    default:
+      return 'nothing';
+  }
+}
+
+function isOfHeader({ section: { path, text } }: Extract<FetchItem, { kind: 'section' }>): boolean {
+  return path.length === 0 && (text.kind === 'header' || text.kind === 'fields');
+}
+
+/** The outline that is kept, where it does. */
+function outlineOnly(
+  folder: FolderView['folder'],
+  { uid }: Numbered['entry'],
+  needs: ReadonlySet<Need>,
+): Loaded | undefined {
+  if (needs.has('message')) return undefined;
+  const outline = decodeOutline(folder.summary(uid));
+  return outline === undefined ? undefined : new Loaded(outline.header, outline);
+}
+
+/** The whole message; undefined when it is gone. Its outline is kept when it was asked for. */
+async function load(
+  folder: FolderView['folder'],
+  { uid, size }: Numbered['entry'],
+  needs: ReadonlySet<Need>,
+): Promise<Loaded | undefined> {
+  const bytes = await bytesOf(folder, uid);
+  if (bytes === undefined) return undefined;
+  const loaded = new Loaded(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), undefined);
+  // What stands in for a message that is lost has another size, and is not remembered.
+  if (needs.has('outline') && bytes.length === size && folder.summary(uid) === undefined)
+    folder.keepSummary(uid, encodeOutline(loaded.outline));
+  return loaded;
+}
 
 /** Sends one FETCH response, or nothing when it cannot be whole. */
 async function fetchOne(
@@ -107,13 +153,10 @@ async function fetchOne(
   { sequence, entry }: Numbered,
   items: readonly FetchItem[],
 ): Promise<Answer> {
-  let message: Buffer | undefined;
-  if (items.some(({ kind }) => needsBytes.has(kind))) {
-    const bytes = await bytesOf(folder, entry.uid);
-    if (bytes === undefined) return 'gone';
-    message = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  }
-  const loaded = message === undefined ? undefined : new Loaded(message);
+  const needs = new Set(items.map(needOf));
+  const reads = needs.has('outline') || needs.has('message');
+  const loaded = reads ? (outlineOnly(folder, entry, needs) ?? (await load(folder, entry, needs))) : undefined;
+  if (reads && loaded === undefined) return 'gone';
   const decoded = new Map<FetchItem, Buffer | undefined>();
   for (const item of items) {
     if (item.kind !== 'binary' && item.kind !== 'binary-size') continue;
@@ -167,11 +210,11 @@ function simpleItem(
     case 'preview':
       return `PREVIEW ${string(latin1Of(previewText(loaded!.message, loaded!.top)))}`;
     case 'envelope':
-      return `ENVELOPE ${envelope(loaded!.message, loaded!.top.fields)}`;
+      return `ENVELOPE ${loaded!.outline.envelope}`;
     case 'body':
-      return `BODY ${bodyStructure(loaded!.message, loaded!.top, false)}`;
+      return `BODY ${loaded!.outline.body}`;
     default:
-      return `BODYSTRUCTURE ${bodyStructure(loaded!.message, loaded!.top, true)}`;
+      return `BODYSTRUCTURE ${loaded!.outline.bodyStructure}`;
   }
 }
 
@@ -192,13 +235,20 @@ async function writeOctets(
 // How much of a message is handed to the socket before the client must have taken it.
 const portionBytes = 65_536;
 
-/** A message in memory; its structure is looked at only when something needs it. */
+/** A message in memory, or its header where no more is needed; its structure is looked at only when something needs it. */
 class Loaded {
   readonly message: Buffer;
+  #outline: Outline | undefined;
   #top: Part | undefined;
 
-  constructor(message: Buffer) {
+  constructor(message: Buffer, outline: Outline | undefined) {
     this.message = message;
+    this.#outline = outline;
+  }
+
+  get outline(): Outline {
+    this.#outline ??= outlineOf(this.message, this.top);
+    return this.#outline;
   }
 
   get top(): Part {

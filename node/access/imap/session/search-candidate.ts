@@ -1,6 +1,7 @@
 import { MailFault } from '../../../mail/fault.ts';
-import { fieldValue } from '../../header/fields.ts';
+import { type Field, fieldValue, readFields } from '../../header/fields.ts';
 import { decodeWords, readableTexts } from '../message/decoded-text.ts';
+import { decodeOutline, encodeOutline, outlineOf } from '../message/outline.ts';
 import { type Part, parseStructure } from '../message/structure.ts';
 import type { FolderView, Numbered } from './view.ts';
 
@@ -14,6 +15,7 @@ export class Candidate {
   readonly message: Numbered;
   readonly #view: FolderView;
   #loaded: { bytes: Buffer; top: Part } | undefined;
+  #fields: { bytes: Buffer; fields: readonly Field[] } | undefined;
 
   constructor(view: FolderView, message: Numbered) {
     this.#view = view;
@@ -45,9 +47,26 @@ export class Candidate {
   }
 
   async #values(field: string): Promise<string[]> {
-    const loaded = await this.#load();
-    if (loaded === undefined) return [];
-    return loaded.top.fields.filter(({ name }) => name === field).map((found) => fieldValue(loaded.bytes, found));
+    const header = await this.#header();
+    if (header === undefined) return [];
+    return header.fields.filter(({ name }) => name === field).map((found) => fieldValue(header.bytes, found));
+  }
+
+  /** From what the folder keeps of the message, where it does. */
+  async #header(): Promise<{ bytes: Buffer; fields: readonly Field[] } | undefined> {
+    if (this.#fields !== undefined) return this.#fields;
+    const { uid, size } = this.message.entry;
+    const { folder } = this.#view;
+    const kept = decodeOutline(folder.summary(uid))?.header;
+    if (kept !== undefined) this.#fields = { bytes: kept, fields: readFields(kept, { start: 0, end: kept.length }) };
+    else {
+      const loaded = await this.#load();
+      if (loaded === undefined) return undefined;
+      this.#fields = { bytes: loaded.bytes, fields: loaded.top.fields };
+      // What stands in for a message that is lost has another size, and is not remembered.
+      if (loaded.bytes.length === size) folder.keepSummary(uid, encodeOutline(outlineOf(loaded.bytes, loaded.top)));
+    }
+    return this.#fields;
   }
 
   async #load(): Promise<{ bytes: Buffer; top: Part } | undefined> {

@@ -99,6 +99,26 @@ export class FolderView {
     const current = this.folder.entries();
     if (current === this.#seen && this.#known.length === current.length)
       return { expunged: [], vanished: [], exists: undefined, flags: [] };
+    return this.#appendedOnly(current) ?? this.#compared(current, expunges);
+  }
+
+  /** The common case, of a folder where nothing went: one pass without a copy, as a folder may have 100,000 messages and a change each second. */
+  #appendedOnly(current: readonly MessageEntry[]): Changes | undefined {
+    const known = this.#known;
+    if (current.length < known.length) return undefined;
+    const flags: Numbered[] = [];
+    for (let index = 0; index < known.length; index += 1) {
+      const [old, now] = [known[index]!, current[index]!];
+      if (old === now) continue;
+      if (old.uid !== now.uid) return undefined;
+      if (now.modseq !== old.modseq && !sameFlags(now, old)) flags.push({ sequence: index + 1, entry: now });
+    }
+    this.#known = this.#seen = current;
+    const exists = current.length === known.length ? undefined : current.length;
+    return { expunged: [], vanished: [], exists, flags };
+  }
+
+  #compared(current: readonly MessageEntry[], expunges: boolean): Changes {
     const next: MessageEntry[] = [];
     const gone: number[] = [];
     const vanished: number[] = [];

@@ -13,6 +13,7 @@ import { policyHistory, policyInit, policyPromote, policyRollback } from './poli
 import { policyTest } from './policy-test.ts';
 import { policyUserCheck, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
+import { recover } from './recover.ts';
 import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
 import { status } from './status.ts';
@@ -63,4 +64,5 @@ export const commands: readonly Command[] = [
   storeStats,
   storeVerify,
   status,
+  recover,
 ];

@@ -190,6 +190,13 @@ export class LocalUsers implements Accounts {
     return { kind: 'account', account: this.#account(resident, resident.home) };
   }
 
+  /** The open mailbox of a user of this node, or why there is none. */
+  mailboxOf(address: Address): Mailbox | { readonly trouble: string } {
+    const resident = this.#residents.get(address);
+    if (resident === undefined) return { trouble: 'has no mailbox on this machine' };
+    return resident.home?.mailbox ?? { trouble: resident.trouble };
+  }
+
   async stop(): Promise<void> {
     await Promise.all([...this.#residents.values()].map((resident) => this.#leave(resident)));
   }

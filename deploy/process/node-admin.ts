@@ -6,6 +6,7 @@ import type { Quota } from '../../node/store/claims.ts';
 import type { Layout } from '../home/layout.ts';
 import type { LocalUsers } from './local-users.ts';
 import { StoreCheck } from './store-check.ts';
+import { recoverUsers } from './recover-users.ts';
 
 const verifySchema = z.strictObject({ begin: z.boolean() });
 const publishSchema = z.strictObject({ certificate: z.instanceof(Uint8Array), record: z.instanceof(Uint8Array) });
@@ -52,6 +53,8 @@ export function nodeAdmin(parts: {
     },
     /** How the reading and mending of the whole store stands; with `begin` it is begun. */
     'store-verify': async (args) => (verifySchema.parse(args).begin ? check.begin() : check.state),
+    /** Takes the mailboxes of users back to a time, or says what that would change, or when heads were kept. */
+    recover: async (args) => recoverUsers(users, args),
     /** Puts an identity's own directory entry into the ring; the ring checks its signatures. */
     publish: async (args) => {
       const { copies } = await post.store.publishIdentity(publishSchema.parse(args));

@@ -17,7 +17,10 @@ type Options = {
   readonly events: Log;
 };
 
-const logName = (id: number): string => `folder/${id}`;
+/** The name of the log of the folder with this id. */
+export function folderLogName(id: number): string {
+  return `folder/${id}`;
+}
 
 /** The open folders of one mailbox: each is loaded when first asked for, once, and stays until the mailbox closes. */
 export class FolderShelf {
@@ -31,7 +34,7 @@ export class FolderShelf {
 
   /** Makes the log of a new folder. Its first record says what it is, so that it has a head and can never be missing silently. */
   async make(id: number): Promise<void> {
-    const log = await this.#options.openLog(logName(id), true, takesUid);
+    const log = await this.#options.openLog(folderLogName(id), true, takesUid);
     try {
       if (log.length === 0) await log.append([encodeFolderRecord({ kind: 'born', uidValidity: id })]);
     } finally {
@@ -56,9 +59,9 @@ export class FolderShelf {
 
   async #load(id: number, name: () => string): Promise<LogFolder> {
     const { openLog, cache, vault, now, events } = this.#options;
-    const log = await openLog(logName(id), false, takesUid);
+    const log = await openLog(folderLogName(id), false, takesUid);
     try {
-      const keeper = await StateKeeper.open({ name: logName(id), log, cache, form: folderForm, events });
+      const keeper = await StateKeeper.open({ name: folderLogName(id), log, cache, form: folderForm, events });
       return new LogFolder({ keeper, log, name, vault, now, events });
     } catch (error) {
       await log.close();
@@ -71,7 +74,7 @@ export class FolderShelf {
     const open = this.#open.get(id);
     this.#open.delete(id);
     if (open !== undefined) await this.#end(open, reason);
-    await this.#options.cache.forget(logName(id));
+    await this.#options.cache.forget(folderLogName(id));
   }
 
   async close(): Promise<void> {

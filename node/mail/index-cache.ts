@@ -68,6 +68,24 @@ export class IndexCache {
     await this.#db.put(`lease/${key}`, bytes);
   }
 
+  /** When heads were kept here. */
+  backups(): number[] {
+    return [...this.#db.getKeys({ start: 'backup/', end: 'backup0' })].map((key) =>
+      Number(key.slice('backup/'.length)),
+    );
+  }
+
+  backup(at: number): Uint8Array | undefined {
+    const bytes = this.#db.getBinary(`backup/${at}`);
+    return bytes === undefined ? undefined : Uint8Array.prototype.slice.call(bytes);
+  }
+
+  /** Keeps heads, and forgets those from before `before`. */
+  async keepBackup(at: number, bytes: Uint8Array, before: number): Promise<void> {
+    for (const old of this.backups()) if (old < before) await this.#db.remove(`backup/${old}`);
+    await this.#db.put(`backup/${at}`, bytes);
+  }
+
   async close(): Promise<void> {
     await this.#db.close();
   }

@@ -54,7 +54,10 @@ function asError(error: unknown): Error {
 }
 
 /** Applies the items from `state.place` to the end of the log. */
-export async function replay<Outcome>(log: PostLog, state: Replay<Outcome>): Promise<Outcome[]> {
+export async function replay<Outcome>(
+  log: Pick<PostLog, 'name' | 'length' | 'read'>,
+  state: Replay<Outcome>,
+): Promise<Outcome[]> {
   const outcomes: Outcome[] = [];
   if (state.place.seq >= log.length) return outcomes;
   for await (const item of log.read(state.place.seq)) {

@@ -21,6 +21,8 @@ export interface Log {
 export interface MailPost {
   readonly store: BlockSink & BlockSource & Pick<Store, 'renew' | 'putRound'>;
   openLog(options: OpenLogOptions): Promise<PostLog>;
+  /** The newest heads of a log that the ring has. */
+  logHeads(options: LogName): Promise<readonly Uint8Array[]>;
   /** What a log, as the ring has it, still needs of the store. */
   logReferences(options: LogName): Promise<LogReferences | undefined>;
 }

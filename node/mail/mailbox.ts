@@ -1,6 +1,7 @@
 import type { Address } from '../../policy/address.ts';
 import type { Folder } from './folder.ts';
 import type { MessageRef } from './message-ref.ts';
+import type { Recovery } from './recovery-report.ts';
 
 /** RFC 6154 §2 attributes of the folders that every mailbox has. INBOX has none. */
 export type SpecialUse = '\\Sent' | '\\Drafts' | '\\Junk' | '\\Trash' | '\\Archive';
@@ -45,6 +46,12 @@ export interface Mailbox {
   read(ref: MessageRef): Promise<Uint8Array>;
   /** Has the blocks of a message kept in this mailbox's name; what cannot be done now is done by the daily renewal. Never throws. */
   keep(ref: MessageRef): Promise<void>;
+  /** When the heads of all folders were kept, the newest first: every six hours, for seven days. */
+  backups(): Promise<readonly number[]>;
+  /** Keeps them as they are now; when that was. */
+  keepHeads(): Promise<number>;
+  /** Makes the folders what they were at the last backup before `to`; nothing is rolled back or lost. With `dryRun` it only says what would change. */
+  recover(to: number, options: { readonly dryRun: boolean }): Promise<Recovery>;
   onChange(listener: (change: MailboxChange) => void): () => void;
   /** Waits for what is under way and keeps the index for the next start. */
   close(): Promise<void>;

@@ -1,11 +1,14 @@
 import path from 'node:path';
 import type { Address } from '../../policy/address.ts';
 import { deriveKey } from '../identity/derive.ts';
+import { readHead } from '../log/following.ts';
 import type { Log as PostLog } from '../log/log.ts';
 import type { Takes } from '../log/place.ts';
 import type { LogName } from '../post/post.ts';
 import { asMailFault } from './fault.ts';
-import { FolderShelf } from './folder-shelf.ts';
+import { takesUid } from './folder-record.ts';
+import { FolderShelf, folderLogName } from './folder-shelf.ts';
+import { HeadBackups } from './head-backups.ts';
 import { IndexCache } from './index-cache.ts';
 import { type KeptLog, LeaseKeeper } from './lease-keeper.ts';
 import type { Clock, Log, MailPost, MailUser } from './mail-post.ts';
@@ -82,10 +85,35 @@ export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
     const keeper = await StateKeeper.open({ name: 'mailbox', log, cache, form: rootForm, events });
     const vault = new MessageVault({ post, address: user.address, secret, summaries, now, log: events });
     const shelf = new FolderShelf({ openLog, cache, vault, now, events });
-    versions = () => versionsOf(log, shelf, keeper.state);
-    mailbox = new RingMailbox({ address: user.address, keeper, log, shelf, vault, now, events, leases, release });
+    const backups = new HeadBackups({
+      post,
+      owner: user.address,
+      salt: deriveKey(secret, 'mail/backups'),
+      cache,
+      openLog: async () => openLog('backups', true),
+      logs: () => ['mailbox', ...keeper.state.folders.values().map(({ id }) => folderLogName(id))],
+      heads: async (name) => post.logHeads(named(name)),
+      readHead: (name, head) =>
+        readHead(post.store, { ...named(name), writer: user.keys.signing.public }, head, takesUid),
+      now,
+      log: events,
+    });
+    versions = () => versionsOf(log, shelf, keeper.state, backups);
+    mailbox = new RingMailbox({
+      address: user.address,
+      keeper,
+      log,
+      shelf,
+      vault,
+      now,
+      events,
+      leases,
+      backups,
+      release,
+    });
     await mailbox.makeDefaults();
     leases.start();
+    backups.start();
     return mailbox;
   } catch (error) {
     await (mailbox === undefined ? release() : mailbox.close());
@@ -97,9 +125,15 @@ async function* nothing<T>(): AsyncIterable<T> {}
 
 type LogVersion = { readonly name: string; readonly version: () => number };
 
-/** The log of the folder list, and that of every folder in it. */
-async function* versionsOf(root: PostLog, shelf: FolderShelf, index: MailboxIndex): AsyncIterable<LogVersion> {
+/** The log of the folder list, that of every folder in it, and that of the backups. */
+async function* versionsOf(
+  root: PostLog,
+  shelf: FolderShelf,
+  index: MailboxIndex,
+  backups: HeadBackups,
+): AsyncIterable<LogVersion> {
   yield { name: root.name, version: () => root.version };
+  for await (const log of backups.log()) yield { name: log.name, version: () => log.version };
   for (const { id, name } of index.folders.values().toArray()) {
     const folder = await shelf.open(id, () => index.byId(id)?.name ?? name);
     yield { name: folder.logName, version: () => folder.logVersion };

@@ -4,6 +4,7 @@ import { asMailFault, MailFault } from './fault.ts';
 import type { Folder } from './folder.ts';
 import { folderName, isInferior, superiorNames } from './folder-name.ts';
 import type { FolderShelf } from './folder-shelf.ts';
+import type { HeadBackups } from './head-backups.ts';
 import { LogWriter } from './log-writer.ts';
 import type { Clock, Log } from './mail-post.ts';
 import type { FolderAnswer, FolderInfo, Mailbox, MailboxChange, SpecialUse } from './mailbox.ts';
@@ -11,6 +12,8 @@ import { encodeMailboxRecord, type ListedFolder, type MailboxIndex, type Mailbox
 import type { MessageRef } from './message-ref.ts';
 import type { MessageVault } from './message-vault.ts';
 import { News } from './news.ts';
+import { asOf, recover } from './recovery.ts';
+import type { Recovery } from './recovery-report.ts';
 import type { StateKeeper } from './state-keeper.ts';
 
 // LIST answers with all of them; nobody reads more.
@@ -35,6 +38,7 @@ type Options = {
   readonly events: Log;
   /** Works in the background on the folders: stopped first. */
   readonly leases: { stop(): Promise<void>; accept(ref: MessageRef): Promise<void> };
+  readonly backups: HeadBackups;
   /** Called last, when everything is closed. */
   readonly release: () => Promise<void>;
 };
@@ -185,6 +189,22 @@ export class RingMailbox implements Mailbox {
     return vault.gated(ref, async () => leases.accept(ref));
   }
 
+  async backups(): Promise<readonly number[]> {
+    return this.#options.backups.list();
+  }
+
+  async keepHeads(): Promise<number> {
+    return this.#options.backups.keep();
+  }
+
+  async recover(to: number, options: { readonly dryRun: boolean }): Promise<Recovery> {
+    const { backups } = this.#options;
+    const then = await asOf(await backups.find(to));
+    // What is there now is kept first, so that this can be undone as well.
+    if (!options.dryRun) await backups.keep();
+    return recover(this, then, options);
+  }
+
   onChange(listener: (change: MailboxChange) => void): () => void {
     this.#listeners.add(listener);
     const rest = this.#news.watch();
@@ -214,6 +234,7 @@ export class RingMailbox implements Mailbox {
       this.#options.events.debug({ err: error }, 'the last change of the folder list failed');
     });
     this.#news.stop();
+    await this.#options.backups.stop();
     await this.#options.leases.stop();
     await this.#options.shelf.close();
     this.#options.vault.close();

@@ -1,6 +1,7 @@
 import path from 'node:path';
 import type { Address } from '../../policy/address.ts';
 import type { SigningKey } from '../identity/keys.ts';
+import { newestHeadsOf } from '../log/following.ts';
 import { ChannelHints } from '../log/hints.ts';
 import { type LogStore, openLog, type Log as PostLog } from '../log/log.ts';
 import { LogDisk } from '../log/log-disk.ts';
@@ -27,6 +28,8 @@ export interface Post {
   openLog(options: OpenLogOptions): Promise<PostLog>;
   /** The blocks that a log, as the ring has it now, refers to: what its owner has to keep leased. Undefined where the ring surely has none. */
   logReferences(options: LogName): Promise<LogReferences | undefined>;
+  /** The newest heads of a log that the ring has: more than one is a fork. None only where it surely has none. */
+  logHeads(options: LogName): Promise<readonly Uint8Array[]>;
   lookup(address: Address): Promise<Lookup>;
   /** Makes an identity present here: the whole API for an application that has one. To be stopped before the node. */
   present(options: PresenceOptions): Promise<Presence>;
@@ -107,6 +110,8 @@ export async function startPost(options: PostOptions): Promise<Post> {
         hinted.set(writer, hints);
         return openLog({ ...how, store: forLogs(store), disk, hints, now, log });
       },
+      logHeads: async ({ signing, secret, name }: LogName) =>
+        newestHeadsOf({ store, writer: signing.public, secret, name }),
       logReferences: async ({ signing, secret, name }: LogName) =>
         logReferences({ store, writer: signing.public, secret, name }),
       lookup: async (address: Address) => cautious(await store.lookupIdentity(address), overlay, options.bootstrap),

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { newestHeadsOf } from '../../../node/log/following.ts';
 import { openLog } from '../../../node/log/log.ts';
 import { LogDisk } from '../../../node/log/log-disk.ts';
 import { logReferences } from '../../../node/log/references.ts';
@@ -38,6 +39,7 @@ export class DiskPost {
     return {
       store,
       openLog: async (options) => openLog({ ...options, store, disk, now: Date.now, log: silentLog }),
+      logHeads: async ({ signing, secret, name }) => newestHeadsOf({ store, writer: signing.public, secret, name }),
       logReferences: async ({ signing, secret, name }) =>
         logReferences({ store, writer: signing.public, secret, name }),
     };

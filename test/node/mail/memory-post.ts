@@ -42,6 +42,10 @@ export class MemoryPost implements MailPost {
     return this.#log(name, kept, takes ?? (() => 0));
   }
 
+  async logHeads(): Promise<readonly Uint8Array[]> {
+    return [];
+  }
+
   /** Its logs lie in no blocks. */
   async logReferences(): Promise<undefined> {
     return undefined;

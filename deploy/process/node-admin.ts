@@ -5,8 +5,8 @@ import type { Post } from '../../node/post/post.ts';
 import type { Quota } from '../../node/store/claims.ts';
 import type { Layout } from '../home/layout.ts';
 import type { LocalUsers } from './local-users.ts';
-import { StoreCheck } from './store-check.ts';
 import { recoverUsers } from './recover-users.ts';
+import { StoreCheck } from './store-check.ts';
 
 const verifySchema = z.strictObject({ begin: z.boolean() });
 const publishSchema = z.strictObject({ certificate: z.instanceof(Uint8Array), record: z.instanceof(Uint8Array) });

@@ -39,18 +39,22 @@ const reason = {
   meaning: 'why the result is what it is, for people',
 } as const satisfies FactRow;
 
-function listVerdict<const Meaning extends string>(meaning: Meaning) {
+function listVerdict<const Meaning extends string>(meaning: Meaning, stages: readonly Stage[]) {
   return {
     type: 'string',
     values: ['listed', 'clear', 'none', 'unknown'],
-    stages: received,
+    stages,
     neutral: 'none',
     meaning,
   } as const satisfies FactRow;
 }
 
-function listNames<const Path extends string, const Meaning extends string>(unknownWith: Path, meaning: Meaning) {
-  return { type: 'list<string>', stages: received, neutral: [], unknownWith, meaning } as const satisfies FactRow;
+function listNames<const Path extends string, const Meaning extends string>(
+  unknownWith: Path,
+  meaning: Meaning,
+  stages: readonly Stage[],
+) {
+  return { type: 'list<string>', stages, neutral: [], unknownWith, meaning } as const satisfies FactRow;
 }
 
 export const facts = {
@@ -237,12 +241,15 @@ export const facts = {
     reason,
   },
   dnslist: {
-    block: listVerdict('the client is on a block list (RFC 5782); none: no list is asked'),
-    blockedBy: listNames('dnslist.block', 'the block lists it is on'),
-    allow: listVerdict('the client is on an allow list; none: no list is asked'),
-    allowedBy: listNames('dnslist.allow', 'the allow lists it is on'),
-    domain: listVerdict("the author's or the envelope's domain is on a list of domains; none: no list is asked"),
-    domainListedBy: listNames('dnslist.domain', 'the lists of domains it is on'),
+    block: listVerdict('the client is on a block list (RFC 5782); none: no list is asked', session),
+    blockedBy: listNames('dnslist.block', 'the block lists it is on', session),
+    allow: listVerdict('the client is on an allow list; none: no list is asked', session),
+    allowedBy: listNames('dnslist.allow', 'the allow lists it is on', session),
+    domain: listVerdict(
+      "the author's or the envelope's domain is on a list of domains; none: no list is asked",
+      received,
+    ),
+    domainListedBy: listNames('dnslist.domain', 'the lists of domains it is on', received),
   },
   bounce: {
     result: {

@@ -73,7 +73,8 @@ gateway:
 
   # Resolvers for all mail lookups, HOST:PORT each; empty takes the system's.
   # lists: DNS lists (RFC 5782) of client addresses and of domains, for instance {block: [zen.spamhaus.org]}. They are asked about each
-  # message; what they say is evidence (dnslist.block and so on), and does nothing until a rule of policy.yaml names it.
+  # message, and of addresses already at the greeting where a rule there asks; what they say is evidence (dnslist.block and so on), and does
+  # nothing until a rule of policy.yaml names it.
   # validating: true where these servers validate DNSSEC and the way to them is safe (best: one on this machine); DANE needs it.
   dns: {servers: ${flow(choices.dns)}, validating: false, lists: {block: [], allow: [], domains: []}}
 

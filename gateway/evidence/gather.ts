@@ -113,7 +113,24 @@ function bounceFacts(
 
 /** Whether a decision at this stage could depend on who the client is by reverse DNS, which takes time to find out. */
 export function needsReverseName(policy: Policy, stage: Stage): boolean {
+  return reads(policy, stage, reverseFacts);
+}
+
+/** Whether a decision at this stage could depend on the DNS lists that the client's address is on. */
+export function needsClientLists(policy: Policy, stage: Stage): boolean {
+  return reads(policy, stage, listFacts);
+}
+
+const reverseFacts: ReadonlySet<string> = new Set(['client.name', 'client.iprev']);
+const listFacts: ReadonlySet<string> = new Set([
+  'dnslist.block',
+  'dnslist.blockedBy',
+  'dnslist.allow',
+  'dnslist.allowedBy',
+]);
+
+function reads(policy: Policy, stage: Stage, paths: ReadonlySet<string>): boolean {
   const atoms = policy.rulesAt[stage].flatMap((rule) => [...atomsOf(rule.when)]);
   const all = [...atoms, ...policy.classes.flatMap(({ when }) => [...atomsOf(when)])];
-  return all.some((atom) => atom.facts.some(({ path }) => path === 'client.name' || path === 'client.iprev'));
+  return all.some((atom) => atom.facts.some(({ path }) => paths.has(path)));
 }

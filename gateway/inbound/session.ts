@@ -1,8 +1,9 @@
 import { type Address, parseDomain } from '../../policy/address.ts';
-import type { Evidence } from '../../policy/evidence.ts';
+import type { Evidence, KnownEvidence } from '../../policy/evidence.ts';
+import type { Resolver } from '../dns/answer.ts';
 import { messageLookups } from '../dns/message-lookups.ts';
 import type { ClientNetwork } from '../evidence/client-network.ts';
-import { envelopeFacts, needsReverseName, type SessionEvidence } from '../evidence/gather.ts';
+import { envelopeFacts, needsClientLists, needsReverseName, type SessionEvidence } from '../evidence/gather.ts';
 import { type ReverseName, reverseName } from '../evidence/reverse-name.ts';
 import { accept, type DataAnswer } from './accept.ts';
 import { policyStep } from './deciding.ts';
@@ -60,6 +61,7 @@ export class Session {
   readonly #ended = new AbortController();
   #transaction: Transaction | undefined;
   #reverse: Promise<ReverseName> | undefined;
+  #lists: Promise<Evidence['dnslist']> | undefined;
   #transactions = 0;
   #unknownRecipients = 0;
 
@@ -74,7 +76,11 @@ export class Session {
     if (parts.storage.shut() !== undefined) return closed(replies.storageShut);
     if (parts.policy().rulesAt.connect.length === 0) return ok;
     const trace = parts.newTraceId();
-    const known = { client: await this.#clientFacts('connect'), ring: this.#ring() };
+    const known = {
+      client: await this.#clientFacts('connect'),
+      ring: this.#ring(),
+      ...(await this.#clientLists('connect')),
+    };
     const step = policyStep(parts, 'connect', known, trace);
     if (step.kind !== 'refused') return step;
     this.#traceConnect(trace);
@@ -242,7 +248,8 @@ export class Session {
     recipients: readonly Address[],
   ): Promise<SessionEvidence & { ring: Evidence['ring'] }> {
     const client = { ...(await this.#clientFacts(stage)), helo: wire.helo };
-    return { client, tls: wire.tls, envelope: envelopeFacts(from, recipients), ring: this.#ring() };
+    const lists = await this.#clientLists(stage);
+    return { client, tls: wire.tls, envelope: envelopeFacts(from, recipients), ring: this.#ring(), ...lists };
   }
 
   // Reverse DNS takes time: it is waited for where it can matter, and once the message is there.
@@ -252,10 +259,22 @@ export class Session {
     return { ip, subnet, loopback, ...(wanted ? await this.#reverseName() : {}) };
   }
 
+  /** What DNS lists say of the client, before the message only where a rule asks. At `data` they are asked together with those of domains. */
+  async #clientLists(stage: 'connect' | 'mail' | 'rcpt' | 'data'): Promise<Pick<KnownEvidence, 'dnslist'>> {
+    const { policy, lists } = this.#parts;
+    if (stage === 'data' || !needsClientLists(policy(), stage)) return {};
+    this.#lists ??= lists.of(this.#client.ip, [], this.#lookups());
+    return { dnslist: await this.#lists };
+  }
+
   #startReverseLookup(): void {
+    this.#reverse ??= reverseName(this.#client.ip, this.#lookups());
+  }
+
+  #lookups(): Resolver {
     const { resolver, limits, now } = this.#parts;
     const budget = { maxLookups: limits.dnsLookups, deadline: now() + limits.evidenceMs, now };
-    this.#reverse ??= reverseName(this.#client.ip, messageLookups(resolver, budget).lookups);
+    return messageLookups(resolver, budget).lookups;
   }
 
   async #reverseName(): Promise<Partial<ReverseName>> {

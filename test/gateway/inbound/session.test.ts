@@ -1,5 +1,6 @@
 import { createConnection } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { dnsLists } from '../../../gateway/evidence/dns-lists.ts';
 import { openGate } from '../storage/open-gate.ts';
 import { paths, plainMessage, policyOf, RawClient, startUnderTest, type UnderTest } from './listener-under-test.ts';
 
@@ -179,6 +180,45 @@ describe('MAIL', () => {
     await client.envelope();
     expect(await client.data(plainMessage)).toMatch(/^250 /);
     await sick.stop();
+  });
+});
+
+describe('DNS lists before the message', () => {
+  const zone = {
+    '2.0.0.127.block.example': { A: ['127.0.0.2'] },
+    '77.0.0.127.block.example': { A: ['127.0.0.3'] },
+  };
+  const withLists = (text: string) =>
+    startUnderTest({
+      zone,
+      policy: policyOf(text),
+      parts: { lists: dnsLists({ block: ['block.example'], allow: [], domains: [] }, Date.now) },
+    });
+
+  it('are asked in place of the greeting where a rule at connect asks, and who is listed gets 554', async () => {
+    const asking = await withLists(
+      'version: 1\nrules:\n  - {id: a, stages: connect, when: "dnslist.block == \\"listed\\"", do: reject}\ndefault: accept\n',
+    );
+    const listed = new RawClient(
+      createConnection({ port: asking.port, host: '127.0.0.1', localAddress: '127.0.0.77' }),
+    );
+    clients.push(listed);
+    expect(await listed.reply()).toMatch(/^554 5\.7\.1 /);
+    const other = await connect(asking.port);
+    expect(await other.say('NOOP')).toMatch(/^250 /);
+    await asking.stop();
+  });
+
+  it('are not asked before the data where no rule does', async () => {
+    const quiet = await withLists(
+      'version: 1\nrules:\n  - {id: a, stages: connect, when: "client.ip == \\"192.0.2.1\\"", do: reject}\n  - {id: b, when: "dnslist.block == \\"listed\\"", do: junk}\ndefault: accept\n',
+    );
+    const client = await connect(quiet.port);
+    await client.envelope();
+    expect(quiet.dns.asked.filter((question) => question.includes('block.example'))).toEqual([]);
+    expect(await client.data(plainMessage)).toMatch(/^250 /);
+    expect(quiet.dns.asked).toContain('A 1.0.0.127.block.example');
+    await quiet.stop();
   });
 });
 

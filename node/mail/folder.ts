@@ -65,6 +65,8 @@ export interface Folder {
   appendOnce(bytes: Uint8Array, options: { readonly id: Uint8Array; readonly internalDate: number }): Promise<void>;
   /** Idempotent by the notification's id, over restarts and rebuilds too; `uid` is undefined when the known one has gone since. */
   insertRef(delivery: Delivery): Promise<{ readonly kind: 'inserted' | 'known'; readonly uid: number | undefined }>;
+  /** The uid of what came in under this id, if it is still there and not forgotten (30 days). */
+  delivered(id: Uint8Array): number | undefined;
   /** Gives the entries of all `uids` that exist, changed or not, ascending. */
   setFlags(
     uids: readonly number[],

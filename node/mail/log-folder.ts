@@ -220,6 +220,11 @@ export class LogFolder implements Folder {
     return this.#options.vault.fetch(entry.ref);
   }
 
+  delivered(id: Uint8Array): number | undefined {
+    const uid = this.#index.knownDelivery(id)?.uid;
+    return uid === undefined ? undefined : this.#index.entry(uid)?.uid;
+  }
+
   summary(uid: number): Buffer | undefined {
     const entry = this.#index.entry(uid);
     return entry === undefined ? undefined : this.#options.vault.summaries.get(entry.emailId);

@@ -64,7 +64,10 @@ describe('from alice to bob', () => {
     const got = await bob.waitForText(id);
     expect(got.bytes.subarray(got.bytes.length - 100_000).equals(sent.subarray(sent.length - 100_000))).toBe(true);
     await alice.imap.append('Sent', sent, ['\\Seen']);
-    const [copy] = await alice.messages('Sent');
+    // The node has put it there already, and the program's own copy is no second one.
+    const copies = (await alice.messages('Sent')).filter(({ bytes: octets }) => octets.includes(id));
+    expect(copies).toHaveLength(1);
+    const [copy] = copies;
     expect(copy?.bytes.equals(sent)).toBe(true);
     expect(copy?.flags).toContain('\\Seen');
     const again = withAttachment({ ...fromAlice, subject: 'the same report', messageId: newMessageId() }, bytes);

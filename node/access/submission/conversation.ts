@@ -5,6 +5,7 @@ import type { Clock, Log } from '../log.ts';
 import type { LoginGate } from '../login-gate.ts';
 import type { Channel } from '../scram.ts';
 import { ScramExchange } from '../scram-exchange.ts';
+import { keepSentCopy } from '../sent-copy.ts';
 import type { SubmissionLimits } from './limits.ts';
 import { prepare } from './prepare.ts';
 import { type Reply, reply } from './reply.ts';
@@ -164,7 +165,20 @@ export class Conversation {
       ownsAddress: (address) => account.ownsAddress(address),
     });
     if (prepared.kind === 'refused') return this.#traced(id, prepared.reply);
-    return this.#traced(id, await this.#submit(account, transaction, prepared.bytes, id));
+    const answer = await this.#submit(account, transaction, prepared.bytes, id);
+    // As the program wrote it, with Bcc and without our Received, where nothing that a message must have had to be added.
+    if (answer.code === 250) await this.#keepCopy(account, prepared.complete ? message : prepared.bytes, id);
+    return this.#traced(id, answer);
+  }
+
+  /** The message is sent: that no copy could be kept is no reason to say otherwise, and to have it sent again. */
+  async #keepCopy(account: Account, message: Buffer, id: string): Promise<void> {
+    const { now, log } = this.#parts;
+    try {
+      await keepSentCopy(account.mailbox, message, now());
+    } catch (fault) {
+      log.warn({ fault, user: account.address, trace: id }, 'no copy of a sent message could be kept');
+    }
   }
 
   async #submit(account: Account, transaction: Transaction, bytes: Buffer, id: string): Promise<Reply> {

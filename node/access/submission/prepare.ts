@@ -17,7 +17,8 @@ export interface Circumstances {
 }
 
 export type Prepared =
-  | { readonly kind: 'message'; readonly bytes: Buffer }
+  /** `complete`: it had Date and Message-ID of its own. */
+  | { readonly kind: 'message'; readonly bytes: Buffer; readonly complete: boolean }
   | { readonly kind: 'refused'; readonly reply: Reply };
 
 /**
@@ -42,6 +43,7 @@ export async function prepare(message: Buffer, end: HeaderEnd, circumstances: Ci
   const separator = end.body === end.fields ? ['\r\n'] : [];
   return {
     kind: 'message',
+    complete: added.length === 1,
     bytes: await joinedInSlices([
       ...added.map((text) => Buffer.from(text)),
       ...kept,

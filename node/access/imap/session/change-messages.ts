@@ -1,4 +1,5 @@
 import { MailFault } from '../../../mail/fault.ts';
+import { ownSentCopy } from '../../sent-copy.ts';
 import type { Command } from '../command/command.ts';
 import { encodeOutline, outlineOf } from '../message/outline.ts';
 import { withoutBinary } from '../message/without-binary.ts';
@@ -92,7 +93,14 @@ export async function append(
   const flags = command.flags.filter((flag) => flag.toLowerCase() !== '\\recent');
   const internalDate = command.internalDate ?? shared.now();
   const message = await withoutBinary(command.message);
+  // What was sent through this node is there already: the program's copy takes its place where it is another one, and is the same where it is not.
+  const twin = ownSentCopy(account.mailbox, folder, message, shared.now());
+  if (twin?.same === true) {
+    await folder.setFlags([twin.uid], 'add', flags);
+    return ok('it is there already', `APPENDUID ${folder.uidValidity} ${twin.uid}`);
+  }
   const { uid } = await folder.append(message, { flags, internalDate });
+  if (twin !== undefined) await folder.expunge([twin.uid]);
   // While it is at hand: programs list what they have just put there. A large one would take its time, and is not looked at twice.
   if (message.length <= outlinedBytes) folder.keepSummary(uid, encodeOutline(outlineOf(message)));
   return ok('appended', `APPENDUID ${folder.uidValidity} ${uid}`);

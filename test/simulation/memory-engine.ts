@@ -15,6 +15,8 @@ function nameOf(key: Key): string {
 
 /** One database of the engine: what the product's code asks of lmdb's, kept in memory. Values are copied on their way in. */
 class MemoryDatabase {
+  /** As lmdb does, keys are given back as they were given: strings, unless the database was opened for binary ones. */
+  hasBinaryKeys = false;
   readonly #values = new Map<string, Buffer>();
   #names: string[] = [];
 
@@ -49,7 +51,7 @@ class MemoryDatabase {
   }
 
   *getRange(range: Range = {}): Generator<{ key: Buffer; value: Buffer }> {
-    for (const key of this.getKeys(range)) yield { key, value: this.get(key) as Buffer };
+    for (const key of this.getKeys(range)) yield { key: this.#given(key), value: this.get(key) as Buffer };
   }
 
   getKeys({ start, end, limit = Number.POSITIVE_INFINITY }: Range = {}): Buffer[] {
@@ -70,6 +72,10 @@ class MemoryDatabase {
     return {};
   }
 
+  #given(key: Buffer): Buffer {
+    return this.hasBinaryKeys ? key : (key.toString() as unknown as Buffer);
+  }
+
   #indexOf(name: string): number {
     let [low, high] = [0, this.#names.length];
     while (low < high) {
@@ -88,8 +94,9 @@ class MemoryDatabase {
 export class MemoryEngine {
   readonly #databases = new Map<string, MemoryDatabase>();
 
-  openDB(name: string): MemoryDatabase {
+  openDB(name: string, { keyEncoding }: { keyEncoding?: string } = {}): MemoryDatabase {
     const open = this.#databases.get(name) ?? new MemoryDatabase();
+    open.hasBinaryKeys ||= keyEncoding === 'binary';
     this.#databases.set(name, open);
     return open;
   }

@@ -5,6 +5,8 @@ export type Truth = boolean | 'unknown';
 
 /** The smallest part of a condition that is true or false by itself, such as `dmarc.result == "fail"`. */
 export interface Atom {
+  /** Counts the atoms of one policy from 0. */
+  readonly number: number;
   readonly text: string;
   readonly facts: readonly Fact[];
   readonly readsClass: boolean;

@@ -95,6 +95,7 @@ class Deciding {
   readonly #doubts: Doubt[] = [];
   // The same fact stands in many rules.
   readonly #shownFacts = new Map<Fact, string>();
+  readonly #shownAtoms: (AtomTrace | undefined)[] = [];
 
   constructor(policy: Policy, evidence: Evidence, limits: LimitState, now: number) {
     this.#policy = policy;
@@ -151,14 +152,17 @@ class Deciding {
   }
 
   #judge(rule: Rule): TraceStep {
-    const head = { rule: rule.id, mode: rule.mode, ...(rule.note === '' ? {} : { note: rule.note }) };
+    const { id, mode, note, when } = rule;
     try {
-      const truth = truthOf(rule.when, this.#ask);
-      const because = reasonsFor(rule.when, this.#ask).map((atom) => this.#shown(atom));
-      if (truth !== true) return { ...head, matched: truth === false ? 'no' : 'unknown', because };
-      return { ...head, matched: 'yes', because, ...this.#limited(rule) };
+      const truth = truthOf(when, this.#ask);
+      const because = reasonsFor(when, this.#ask).map(this.#shown);
+      const matched = truth === true ? 'yes' : truth === false ? 'no' : 'unknown';
+      // Most rules come to this, and a policy may have a thousand.
+      const step: TraceStep =
+        note === '' ? { rule: id, mode, matched, because } : { rule: id, mode, matched, because, note };
+      return truth === true ? { ...step, ...this.#limited(rule) } : step;
     } catch (error) {
-      return { ...head, matched: 'error', because: [], note: String(error) };
+      return { rule: id, mode, matched: 'error', because: [], note: String(error) };
     }
   }
 
@@ -244,12 +248,22 @@ class Deciding {
     return text;
   }
 
-  #shown(atom: Atom): AtomTrace {
+  readonly #shown = (atom: Atom): AtomTrace => {
+    const before = this.#shownAtoms[atom.number];
+    if (before !== undefined) return before;
+    const shown = { text: atom.text, known: this.#known(atom), holds: this.#ask(atom) };
+    this.#shownAtoms[atom.number] = shown;
+    return shown;
+  };
+
+  #known(atom: Atom): string {
+    const [only, ...others] = atom.facts;
+    if (only !== undefined && others.length === 0 && !atom.readsClass && !atom.readsStage) return this.#shownFact(only);
     const { evidence, classes } = this.#view;
     const known = atom.facts.map((fact) => this.#shownFact(fact));
     if (atom.readsClass) known.push(`class = ${classes.map(shownValue).join(' or ')}`);
     if (atom.readsStage) known.push(`stage = ${shownValue(evidence.stage)}`);
-    return { text: atom.text, known: known.join(', '), holds: this.#ask(atom) };
+    return known.join(', ');
   }
 }
 

@@ -2,10 +2,11 @@ import type { ASTNode } from '@marcbachmann/cel-js';
 import { serialize } from '@marcbachmann/cel-js/serialize';
 import { certaintyOf, type Fact, facts, factsByPath, stages } from './evidence.ts';
 import { didYouMean } from './problem.ts';
+import type { ProblemCode } from './problem-codes.ts';
 
 /** Something wrong in an expression; `at` is the offset in its text. */
 export interface Trouble {
-  readonly code: string;
+  readonly code: ProblemCode;
   readonly at: number;
   readonly found: string;
   readonly expected: string;
@@ -224,7 +225,7 @@ class Reader {
     this.#trouble('not-in-the-language', node, found, expected, '');
   }
 
-  #trouble(code: string, node: ASTNode, found: string, expected: string, suggestion: string): void {
+  #trouble(code: ProblemCode, node: ASTNode, found: string, expected: string, suggestion: string): void {
     this.#troubles.push({ code, at: node.start, found, expected, suggestion });
   }
 }

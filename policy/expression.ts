@@ -124,6 +124,7 @@ export class Expressions {
     // Nothing is in an empty list, whatever it is.
     const restsOn = this.#asksEmptyList(parsed.ast) ? [] : reading.restsOn;
     const atom = {
+      number: this.#atoms.size,
       text,
       facts: reading.facts,
       readsClass,

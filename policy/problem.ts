@@ -1,8 +1,10 @@
+import type { ProblemCode } from './problem-codes.ts';
+
 /** One thing wrong with a policy file, with all a person needs to put it right. Line and column count from 1. */
 export interface Problem {
   readonly severity: 'error' | 'warning';
-  /** Stable name of the kind of problem; README.md lists them. */
-  readonly code: string;
+  /** Stable name of the kind of problem. */
+  readonly code: ProblemCode;
   readonly line: number;
   readonly column: number;
   /** Where in the document, as `rules[2].when`. */

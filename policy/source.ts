@@ -1,6 +1,7 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type Range, Scalar } from 'yaml';
 import type { Problem } from './problem.ts';
 import { didYouMean } from './problem.ts';
+import type { ProblemCode } from './problem-codes.ts';
 
 // A thousand rules fit four times over; the YAML parser is linear, but not free (128 KiB: about 100 ms).
 export const maxSourceLength = 128 * 1024;
@@ -21,7 +22,13 @@ export interface Entry {
   readonly value: Place;
 }
 
-type Complaint = { code: string; found: string; expected: string; suggestion?: string; severity?: 'error' | 'warning' };
+type Complaint = {
+  code: ProblemCode;
+  found: string;
+  expected: string;
+  suggestion?: string;
+  severity?: 'error' | 'warning';
+};
 
 /** One policy file being read: gives typed values from YAML nodes and collects every problem with its place. */
 export class Source {
@@ -133,7 +140,7 @@ export class Source {
   }
 
   /** One of a fixed set of words. */
-  word<T extends string>(place: Place, words: readonly T[], code = 'unknown-word'): T | undefined {
+  word<T extends string>(place: Place, words: readonly T[], code: ProblemCode = 'unknown-word'): T | undefined {
     const expected = `one of ${words.join(', ')}`;
     const found = this.text(place, expected);
     const word = words.find((candidate) => candidate === found);
@@ -150,7 +157,11 @@ export class Source {
   #expected(place: Place, expected: string): void {
     const { node } = place;
     // Following aliases would let a small file stand for an endless one.
-    const alias = { code: 'alias', found: 'an alias', expected: 'the thing itself; aliases are not followed' };
+    const alias: Complaint = {
+      code: 'alias',
+      found: 'an alias',
+      expected: 'the thing itself; aliases are not followed',
+    };
     this.report(place, isAlias(node) ? alias : { code: 'wrong-kind', found: kindOf(node), expected });
   }
 

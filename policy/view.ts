@@ -11,8 +11,8 @@ export interface View {
   readonly unknown: ReadonlySet<string>;
   /** The classes the sender may have: one, unless what tells them apart could not be found out. */
   readonly classes: readonly string[];
-  /** What atoms came to: the same one often stands in many rules. */
-  readonly asked: Map<Atom, Truth>;
+  /** What atoms came to, by their number: the same one often stands in many rules. */
+  readonly asked: (Truth | undefined)[];
 }
 
 export interface NamedClass {
@@ -36,7 +36,7 @@ export function viewOf(
   const unknown = new Set(
     threeValued.filter((fact) => factValue(evidence, fact) === 'unknown').map((fact) => fact.path),
   );
-  const undecided = { evidence, context, unknown, classes: [noClass], asked: new Map<Atom, Truth>() };
+  const undecided: View = { evidence, context, unknown, classes: [noClass], asked: [] };
   const possible = possibleClasses(undecided, classes);
   context['class'] = possible.length === 1 ? possible[0] : 'unknown';
   return { ...undecided, classes: possible };
@@ -68,10 +68,10 @@ function possibleClasses(view: View, classes: readonly NamedClass[]): readonly s
  * while more than one is possible and they disagree.
  */
 export function askAtom(atom: Atom, view: View): Truth {
-  const before = view.asked.get(atom);
+  const before = view.asked[atom.number];
   if (before !== undefined) return before;
   const truth = evaluateAtom(atom, view);
-  view.asked.set(atom, truth);
+  view.asked[atom.number] = truth;
   return truth;
 }
 

@@ -7,7 +7,7 @@ import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
 import { nodeEvidence } from './node-evidence.ts';
-import { policyEvidence } from './policy-evidence.ts';
+import { policyCodes, policyEvidence, policySchemaCommand } from './policy-evidence.ts';
 import { policyReplay } from './policy-replay.ts';
 import { policyHistory, policyInit, policyPromote, policyRollback } from './policy-revisions.ts';
 import { policyTest } from './policy-test.ts';
@@ -50,6 +50,8 @@ export const commands: readonly Command[] = [
   policyHistory,
   policyRollback,
   policyEvidence,
+  policySchemaCommand,
+  policyCodes,
   policyUserSet,
   policyUserShow,
   policyUserCheck,

@@ -1,0 +1,52 @@
+/** Everything that can be wrong with a policy file, by the stable name of its kind. A new kind is one row here. */
+export const problemCodes = {
+  yaml: 'the file is no YAML',
+  'file-too-large': 'the file is longer than a policy can be',
+  'too-many': 'more entries than a decision may cost',
+  alias: 'YAML aliases are not followed: a small file could stand for an endless one',
+  'wrong-kind': 'a list where a mapping should be, or the like',
+  missing: 'something that has to be said is not',
+  version: 'written for another version of the language',
+  'unknown-key': 'a key that nothing here has',
+  'unknown-word': 'a word that is none of the fixed ones, such as a verdict',
+  'unknown-name': 'a name that is no fact',
+  'unknown-value': 'a value that the fact can never have',
+  'unknown-list': 'a list that is not in the file',
+  'unknown-class': 'a class that is not in the file',
+  'unknown-rule': 'an expectation of a rule that is not in the file',
+  'unknown-function': 'a function that the language does not have',
+  'not-in-the-language': 'CEL that is left out here, because it can fail, is not linear, or depends on the machine',
+  'nested-loop': 'a loop in a loop',
+  syntax: 'the expression is no CEL',
+  type: 'the two sides are not of one type, or it is no condition',
+  'expression-too-long': 'an expression that nobody can read',
+  name: 'a name with letters that it may not have',
+  reserved: 'a name that every policy has already',
+  'duplicate-id': 'two rules of one name',
+  'class-in-class': 'a class that asks for the class: classes are found first',
+  'not-known-there': 'a fact that is not known at a stage of the rule: it would match always or never',
+  'verdict-not-there': 'a verdict that cannot be given at the stage',
+  'stage-not-yours': 'a stage that somebody else decides: recipients at notification, the organisation before',
+  rate: 'a rate or a burst that is none',
+  reply: 'a reply that cannot go over the wire, or whose code does not fit the verdict',
+  'list-entry': 'an entry of a list that is no single word',
+  unreachable: 'a rule that is in the shadow of an earlier one: no message reaches it',
+  'open-relay': 'a rule that would relay for strangers',
+  'expectation-failed': 'the file does not decide as its own `expect:` says',
+  'reject-without-reply': 'a rule that refuses and does not tell the sender what to do',
+  'reply-unused': 'a reply that nobody will get',
+  'class-unused': 'a class that no rule handles',
+  'never-matches': 'a rule whose condition is never true',
+  'milder-than-organisation': 'a rule of a recipient that is overruled wherever it matters',
+} as const;
+
+export type ProblemCode = keyof typeof problemCodes;
+
+/** These do not keep a policy from being used; all others do. */
+export const warningCodes: readonly ProblemCode[] = [
+  'reject-without-reply',
+  'reply-unused',
+  'class-unused',
+  'never-matches',
+  'milder-than-organisation',
+];

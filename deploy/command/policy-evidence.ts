@@ -24,7 +24,11 @@ export const policySchemaCommand: Command = {
   details:
     'For instance at the top of the file: `# yaml-language-server: $schema=policy.schema.json`. It cannot look into expressions: `epost policy check` can.',
   positionals: [],
-  options: { user: { help: 'of a user’s own policy (`epost policy user`)' } },
+  options: {
+    home: homeOption,
+    json: jsonOption,
+    user: { help: 'of a user’s own policy (`epost policy user`)' },
+  },
   run: async (given) => {
     printJson(policySchema(given.switches.has('user') ? 'recipient' : 'organisation'));
     return exitCodes.done;
@@ -35,7 +39,7 @@ export const policyCodes: Command = {
   name: 'policy codes',
   summary: 'what can be wrong with a policy file: the code of each kind of mistake, and what it means',
   positionals: [],
-  options: { json: jsonOption },
+  options: { home: homeOption, json: jsonOption },
   run: async (given) => {
     const rows = Object.entries(problemCodes).map(([code, meaning]) => ({
       code,

@@ -88,7 +88,7 @@ export const policyUserCheck: Command = {
   name: 'policy user check',
   summary: 'find everything that is wrong with a file that is to become a user’s own policy',
   positionals: [{ name: 'FILE', help: 'the file' }],
-  options: { json: jsonOption },
+  options: common,
   run: async (given) => checkPolicyFile(given.positionals[0] ?? '', given, 'recipient'),
 };
 

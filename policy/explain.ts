@@ -1,7 +1,8 @@
 import { factValue } from './complete-evidence.ts';
-import type { AtomTrace, Decision, TraceStep } from './decide.ts';
+import type { Decision, TraceStep } from './decide.ts';
 import { type Evidence, factsByPath } from './evidence.ts';
 import { implied } from './policy.ts';
+import { reasonText } from './reason.ts';
 import { inWords } from './retry-hint.ts';
 import { shownValue } from './shown-value.ts';
 
@@ -46,7 +47,7 @@ export function explainRule(step: TraceStep): string {
 }
 
 function outcome(step: TraceStep): string {
-  const why = step.because.map(reason).join(' and ');
+  const why = step.because.map(reasonText).join(', and ');
   switch (step.matched) {
     case 'yes':
       return `matched${why === '' ? '' : ` because ${why}`}${step.verdict === undefined ? '' : `: ${step.verdict}`}`;
@@ -59,15 +60,12 @@ function outcome(step: TraceStep): string {
   }
 }
 
-function reason(atom: AtomTrace): string {
-  const known = atom.known === '' ? '' : `, with ${atom.known}`;
-  if (atom.holds === 'unknown') return `${atom.text} is not known${known}`;
-  return `${atom.text} is ${atom.holds ? 'true' : 'false'}${known}`;
-}
-
 function limit({ limit: state }: TraceStep): string {
   if (state === undefined) return '';
-  return `; ${state.key === '' ? 'the empty key' : state.key} is ${state.state === 'over' ? 'over' : 'within'} its limit of ${state.rate}`;
+  const key = state.key === '' ? 'the empty key' : state.key;
+  return state.state === 'over'
+    ? `; ${key} is over its limit of ${state.rate}`
+    : `; ${key} is within its limit of ${state.rate}`;
 }
 
 function known(evidence: Evidence): readonly string[] {

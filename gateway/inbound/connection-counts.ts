@@ -3,6 +3,8 @@ import { type ClientNetwork, inNetworks } from '../evidence/client-network.ts';
 import type { InboundLimits } from './limits.ts';
 
 const minuteMs = 60_000;
+// More than a mail server with a full queue would ask; a program that does not read the answer asks thousands of times.
+const toldPerMinute = 60;
 
 /**
  * How many connections each address and each of its networks has, and how many it opens a minute. What is counted are
@@ -24,10 +26,13 @@ export class ConnectionCounts {
     return this.#total;
   }
 
-  /** `admitted` means counted: call `release` once, when the connection ends. */
-  admit(client: ClientNetwork, now: number): 'admitted' | 'too-many' | 'busy' {
-    if (this.#total >= this.#limits.totalConnections) return 'busy';
-    if (!this.#exempt(client.ip) && !this.#within(client, now)) return 'too-many';
+  /**
+   * `admitted` means counted: call `release` once, when the connection ends. `flood`: this network was told often enough that it is too many; another
+   * answer would cost us more than it costs those who do not listen.
+   */
+  admit(client: ClientNetwork, now: number): 'admitted' | 'too-many' | 'busy' | 'flood' {
+    if (this.#total >= this.#limits.totalConnections) return this.#isTold(client, now) ? 'flood' : 'busy';
+    if (!this.#exempt(client.ip) && !this.#within(client, now)) return this.#isTold(client, now) ? 'flood' : 'too-many';
     this.#total += 1;
     for (const key of keysOf(client)) this.#open.set(key, (this.#open.get(key) ?? 0) + 1);
     return 'admitted';
@@ -49,6 +54,11 @@ export class ConnectionCounts {
       if ((this.#open.get(key) ?? 0) >= atOnce) return false;
       return this.#rates.take(key, 1, { amount, perMs: minuteMs, burst: amount }, now).kind === 'within';
     });
+  }
+
+  #isTold({ wide }: ClientNetwork, now: number): boolean {
+    const rate = { amount: toldPerMinute, perMs: minuteMs, burst: toldPerMinute };
+    return this.#rates.take(`told ${wide}`, 1, rate, now).kind !== 'within';
   }
 }
 

@@ -124,11 +124,12 @@ class Desk {
     const client = clientNetwork(address);
     const { limits, config, log, now } = this.#parts;
     const admitted = this.#counts.admit(client, now());
+    if (admitted === 'flood') {
+      socket.resetAndDestroy();
+      return;
+    }
     if (admitted !== 'admitted') {
       turnAway(socket, admitted === 'busy' ? replies.busy : replies.tooManyConnections);
-      // No place is kept for it, not even to read what it says.
-      socket.resume();
-      setTimeout(() => socket.destroy(), farewellMs).unref();
       return;
     }
     const isExempt = this.#isExempt(client.ip);

@@ -48,6 +48,11 @@ const talk: ReadonlySet<Command['verb']> = new Set([
 ]);
 // After our last word the client has this long to read it and go; closing at once would have its system throw it away unread.
 const lingerMs = 5_000;
+// What it had under way when we said that. One that sends on does not listen.
+const maxLingerBytes = 256 * 1024;
+// A message that is refused for its size is read to its end, as long as the sender can have made a mistake.
+const maxOversize = 4;
+const minOversizeBytes = 1024 * 1024;
 // So many commands of one packet are obeyed before others have the event loop.
 const commandsATurn = 100;
 // Replies are written together where the client sends commands together (RFC 2920 §3.2), but never more than this.
@@ -131,6 +136,11 @@ export class Connection {
     this.#input.close();
     this.#socket.end();
     // What still comes is read and forgotten, until the client closes too.
+    let left = maxLingerBytes;
+    this.#socket.on('data', (piece: Buffer) => {
+      left -= piece.length;
+      if (left < 0) this.destroy();
+    });
     this.#socket.resume();
   }
 
@@ -290,11 +300,17 @@ export class Connection {
     this.#unwritten += '354 end the message with CRLF.CRLF\r\n';
     const incoming = this.#parts.session.incoming();
     const reader = new DotReader();
+    let left = Math.max(maxOversize * this.#parts.limits.messageBytes, minOversizeBytes);
     for (;;) {
       const piece = await this.#nextPiece();
       if (piece === 'closed') {
         incoming.abort();
         return;
+      }
+      left -= piece.length;
+      if (left < 0) {
+        incoming.abort();
+        return this.finish(replies.tooLarge);
       }
       const { octets, rest } = reader.add(piece);
       incoming.add(octets);
@@ -438,7 +454,8 @@ function visible(text: string): string {
   return text.slice(0, 480).replace(/[^\x20-\x7e]/g, '?');
 }
 
-/** What is said in place of a greeting. */
+/** What is said in place of a greeting. No place is kept for the client, not even to hear what it says. */
 export function turnAway(socket: Socket, reply: Reply): void {
-  socket.end(`${reply.code} ${reply.enhanced} ${visible(reply.text)}\r\n`);
+  socket.end(`${reply.code} ${reply.enhanced} ${visible(reply.text)}\r\n`, 'latin1');
+  socket.destroySoon();
 }

@@ -238,6 +238,47 @@ describe('a client that is slow', () => {
   });
 });
 
+describe('a client that sends without end', () => {
+  /** Ends when it was cut off. */
+  async function pushed(gateway: UnderTest, first: string, piece: Buffer): Promise<void> {
+    const socket = createConnection(gateway.port, '127.0.0.1');
+    socket.on('error', () => undefined).resume();
+    socket.write(first);
+    const push = (): void => {
+      if (!socket.destroyed) socket.write(piece, () => setImmediate(push));
+    };
+    push();
+    await once(socket, 'close');
+    await expect.poll(() => gateway.listener.sessions()).toBe(0);
+  }
+
+  it('after it was told to go is cut off', async () => {
+    const gateway = await start();
+    await pushed(gateway, 'QUIT\r\n', Buffer.alloc(64 * 1024, 'x'));
+  });
+
+  it('a message of many times the size is cut off', async () => {
+    const gateway = await start({ limits: { messageBytes: 10_000 } });
+    const envelope = 'HELO c.example\r\nMAIL FROM:<a@sender.example>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n';
+    await pushed(gateway, envelope, Buffer.from(`${'x'.repeat(70)}\r\n`.repeat(900)));
+    expect(await gateway.jobs()).toEqual([]);
+  });
+});
+
+describe('a network that connects without end', () => {
+  it('is told some times, and then not answered', async () => {
+    const at = Date.now();
+    const limits = { connections: [1, 1, 1], exemptNetworks: [] } as const;
+    const gateway = await start({ limits, parts: { now: () => at } });
+    const first = open(gateway.port);
+    expect(await first.reply()).toMatch(/^220 /);
+    const said = await Promise.all(Array.from({ length: 70 }, async () => await open(gateway.port).reply()));
+    expect(said.filter((one) => one.startsWith('421 4.7.0 '))).toHaveLength(60);
+    expect(said.filter((one) => one === 'closed')).toHaveLength(10);
+    expect(await first.say('NOOP')).toMatch(/^250 /);
+  });
+});
+
 describe('a client that breaks the rules', () => {
   const strict = { limits: { exemptNetworks: [], greetingWaitMs: 800 } };
 

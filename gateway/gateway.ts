@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import type { SecureContextOptions } from 'node:tls';
 import type { Door } from '../node/door/door.ts';
 import { type GatewayIdentity, type GatewayPost, isFinalFault } from '../node/door/gateway-post.ts';
 import type { Address, Domain } from '../policy/address.ts';
@@ -19,6 +18,7 @@ import { defaultInboundLimits, type InboundLimits, ringMessageBytes } from './in
 import { type Listener, startListener } from './inbound/listener.ts';
 import type { InboundParts, Log, Trace } from './inbound/parts.ts';
 import { awaitedReceipts } from './inbound/receipts.ts';
+import type { TlsOptions } from './inbound/smtp/certificates.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
 import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
 import { type ScanSettings, scanners } from './scan/scanners.ts';
@@ -55,9 +55,9 @@ export interface GatewayOptions {
   readonly dnsLists: DnsListZones;
   /** Scanners of content that are asked about each message. */
   readonly scan: ScanSettings;
-  /** Certificate and key for STARTTLS, and when they change. */
+  /** Certificates and keys for STARTTLS, and when they change. */
   readonly tls: {
-    readonly current: () => SecureContextOptions;
+    readonly current: () => TlsOptions;
     readonly onChange: (listener: () => void) => () => void;
   };
   /** The keys that sign now, for every domain of the ring; asked for at each message. */

@@ -49,6 +49,8 @@ const maxScanMs = 30_000;
 // Each is asked about each message, within the message's budget of lookups.
 const dnsZones = z.array(dnsZone).max(8).default([]);
 
+const pemPair = z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) });
+
 export const configSchema = z.strictObject({
   version: z.literal(1),
   hostname: z
@@ -139,7 +141,8 @@ export const configSchema = z.strictObject({
     })
     .optional(),
   http: listener('health and metrics; keep it on loopback').nullable(),
-  tls: z.strictObject({ certificate: z.string().min(1), key: z.string().min(1) }),
+  // `others`: shown by the MX listener to who asks for a name in them (SNI). A hundred pairs are some megabytes.
+  tls: pemPair.extend({ others: z.array(pemPair).max(100).default([]) }),
   log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
 });
 

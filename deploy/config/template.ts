@@ -52,7 +52,8 @@ ${choices.gateway ? gatewayText(choices, port('mx')) : '\n# No gateway runs here
 # Health (/healthz, /readyz) and Prometheus metrics (/metrics). Keep it on loopback. null switches it off.
 http: {host: 127.0.0.1, port: ${port('http')}}
 
-# PEM files, relative to this home. Self-signed until you put your own there; they are read again on SIGHUP.
+# PEM files, relative to this home. Self-signed until you put your own there; they are read again on SIGHUP. The MX listener shows one of
+# \`others: [{certificate: …, key: …}]\` to hosts that ask for a name in it (SNI), and this one to all others.
 tls: {certificate: tls/cert.pem, key: tls/key.pem}
 
 log: {level: info}          # debug, info, warn or error

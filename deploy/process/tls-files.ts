@@ -5,20 +5,34 @@ import { InputFault } from '../config/problem.ts';
 import type { Config } from '../config/schema.ts';
 import type { Layout } from '../home/layout.ts';
 
-/** Key and certificate from the configured PEM files, read again on demand; a bad new pair never replaces a good one. */
+interface PemPair {
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** What the listeners get: the first pair, and the others for those that know of names (SNI). */
+export interface PemOptions extends SecureContextOptions {
+  readonly others: readonly SecureContextOptions[];
+}
+
+/** Keys and certificates from the configured PEM files, read again on demand; bad new ones never replace good ones. */
 export class TlsFiles {
-  readonly #certificate: string;
-  readonly #key: string;
-  #current: SecureContextOptions;
+  readonly #first: PemPair;
+  readonly #others: readonly PemPair[];
+  #current: PemOptions;
   readonly #listeners = new Set<() => void>();
 
   constructor(layout: Layout, config: Config) {
-    this.#certificate = path.resolve(layout.home, config.tls.certificate);
-    this.#key = path.resolve(layout.home, config.tls.key);
+    const resolved = ({ certificate, key }: PemPair): PemPair => ({
+      certificate: path.resolve(layout.home, certificate),
+      key: path.resolve(layout.home, key),
+    });
+    this.#first = resolved(config.tls);
+    this.#others = config.tls.others.map(resolved);
     this.#current = this.#read();
   }
 
-  readonly current = (): SecureContextOptions => this.#current;
+  readonly current = (): PemOptions => this.#current;
 
   readonly onChange = (listener: () => void): (() => void) => {
     this.#listeners.add(listener);
@@ -31,24 +45,29 @@ export class TlsFiles {
     for (const listener of this.#listeners) listener();
   }
 
-  #read(): SecureContextOptions {
-    const problem = (file: string, found: string): InputFault =>
-      new InputFault([
-        {
-          file,
-          path: 'tls',
-          found,
-          expected: 'a PEM file',
-          suggestion: 'correct tls: in epost.yaml, or restore the file',
-        },
-      ]);
-    for (const file of [this.#certificate, this.#key]) if (!existsSync(file)) throw problem(file, 'no file');
-    const options = { cert: readFileSync(this.#certificate), key: readFileSync(this.#key) };
-    try {
-      createSecureContext(options);
-    } catch (cause) {
-      throw problem(this.#certificate, `a certificate and key that TLS does not take (${(cause as Error).message})`);
-    }
-    return options;
+  #read(): PemOptions {
+    return { ...readPair(this.#first), others: this.#others.map(readPair) };
   }
+}
+
+/** Throws an InputFault where TLS does not take the pair. */
+function readPair({ certificate, key }: PemPair): SecureContextOptions {
+  const problem = (file: string, found: string): InputFault =>
+    new InputFault([
+      {
+        file,
+        path: 'tls',
+        found,
+        expected: 'a PEM file',
+        suggestion: 'correct tls: in epost.yaml, or restore the file',
+      },
+    ]);
+  for (const file of [certificate, key]) if (!existsSync(file)) throw problem(file, 'no file');
+  const options = { cert: readFileSync(certificate), key: readFileSync(key) };
+  try {
+    createSecureContext(options);
+  } catch (cause) {
+    throw problem(certificate, `a certificate and key that TLS does not take (${(cause as Error).message})`);
+  }
+  return options;
 }

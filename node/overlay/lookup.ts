@@ -17,6 +17,8 @@ export interface LookupParts<C extends Found> {
   /** How many of the nearest are wanted. */
   readonly count: number;
   readonly paths?: number;
+  /** A path does not wait longer than this for one answer; a later one still counts while the lookup goes on. */
+  readonly patienceMs?: number;
   /** No further question is asked once it is aborted; what was found until then is the answer. */
   readonly signal?: AbortSignal;
 }
@@ -108,15 +110,30 @@ class Lookup<C extends Found> {
 
   async #ask(peer: C): Promise<readonly C[]> {
     this.#asked.add(peer.peerId);
-    try {
-      const named = (await this.#parts.ask(peer, this.#key)).slice(0, maxNamed);
-      for (const one of named) this.#all.set(one.peerId, one);
-      return named;
-    } catch {
-      // Away, or broken: it stays a member and may be among the nearest, but leads nowhere.
+    const answered = this.#parts.ask(peer, this.#key).then(
+      (answer) => {
+        const named = answer.slice(0, maxNamed);
+        for (const one of named) this.#all.set(one.peerId, one);
+        this.#silent.delete(peer.peerId);
+        return named;
+      },
+      () => {
+        // Away, or broken: it stays a member and may be among the nearest, but leads nowhere.
+        this.#silent.set(peer.peerId, peer);
+        return [];
+      },
+    );
+    const { patienceMs } = this.#parts;
+    return patienceMs === undefined ? answered : this.#notLonger(answered, peer, patienceMs);
+  }
+
+  async #notLonger(answered: Promise<readonly C[]>, peer: C, patienceMs: number): Promise<readonly C[]> {
+    const late = Promise.withResolvers<readonly C[]>();
+    const timer = setTimeout(() => {
       this.#silent.set(peer.peerId, peer);
-      return [];
-    }
+      late.resolve([]);
+    }, patienceMs);
+    return Promise.race([answered, late.promise]).finally(() => clearTimeout(timer));
   }
 
   #sorted(contacts: Iterable<C>): C[] {

@@ -21,6 +21,8 @@ const namedPerAnswer = 20;
 const seeds = 20;
 // A ring of 10,000 needs three hops, of a fraction of a second each; with silent nodes on all paths an answer may take this long.
 const lookupMs = 20_000;
+// A dial and a question between continents take less. One machine in three may be away, and waiting out each would make seconds of milliseconds.
+export const patienceMs = 1_000;
 // Side by side: more would be questions to the same few neighbours of this node.
 const maxAtOnce = 16;
 // Certificates are given and taken by people, so who is nearest to a key changes seldom; a newcomer is seen at the latest after this.
@@ -31,8 +33,8 @@ const maxFresh = 2_000;
 const neighboursEveryMs = 10 * 60_000;
 // At first sooner, doubling: of two that join at the same time neither finds the other by a first look.
 const neighboursAgainMs = 2_000;
-// One distance a round, so each of some twenty in half an hour: faster than the half of a ring with sessions of 12 h changes.
-const bucketEveryMs = 2 * 60_000;
+// One distance a round, so each of some ten in two hours, beside what lookups bring: faster than a ring with sessions of 12 h changes.
+const bucketEveryMs = 10 * 60_000;
 const asksForNeighbours = 8;
 
 /**
@@ -130,6 +132,7 @@ export class Router<C extends Contact> {
         seeds: known(key, seeds),
         count,
         signal,
+        patienceMs,
       });
       for (const { peerId } of found.silent) table.failed(peerId);
       return found;

@@ -1,3 +1,4 @@
+import { compareDistance } from './placement.ts';
 import { PositionIndex } from './position-index.ts';
 
 /** What the table needs to know of a node. `network`: the public address prefix it stands in, where that says anything. */
@@ -36,6 +37,8 @@ export class RoutingTable<C extends Contact> {
   readonly #kept = new Map<string, Kept<C>>();
   // Oldest first.
   readonly #buckets = new Map<number, Kept<C>[]>();
+  /** The nearest to us, nearest first, until one of them changes: asked for at every offer. */
+  #known: readonly Kept<C>[] | undefined;
 
   constructor(self: Uint8Array, limits: RoutingLimits = defaultLimits) {
     this.#self = self;
@@ -67,9 +70,12 @@ export class RoutingTable<C extends Contact> {
     this.#buckets.set(distance, bucket);
     this.#kept.set(peerId, kept);
     this.#index.put(kept);
+    const near = this.#changes(position);
     this.#prune(bucket);
     // A new sibling makes the farthest one an ordinary contact of its bucket.
-    const demoted = this.#nearest(this.#limits.siblings + 1)[this.#limits.siblings];
+    const demoted = near
+      ? this.#index.nearest(this.#self, this.#limits.siblings + 1, () => true)[this.#limits.siblings]
+      : undefined;
     if (demoted !== undefined) this.#prune(this.#buckets.get(commonBits(this.#self, demoted.position)) ?? []);
     return this.#kept.has(peerId);
   }
@@ -87,6 +93,7 @@ export class RoutingTable<C extends Contact> {
     bucket?.splice(bucket.indexOf(kept), 1);
     this.#kept.delete(peerId);
     this.#index.remove(kept.position);
+    this.#changes(kept.position);
   }
 
   /** The `count` nearest to `key` that are known here, nearest first. */
@@ -99,7 +106,7 @@ export class RoutingTable<C extends Contact> {
    * farthest sibling. 0 while there is room for more siblings, for then everyone heard of is known.
    */
   get wholeBits(): number {
-    const siblings = this.#nearest(this.#limits.siblings);
+    const siblings = this.#siblings();
     const last = siblings.at(-1);
     return last === undefined || siblings.length < this.#limits.siblings
       ? 0
@@ -108,19 +115,28 @@ export class RoutingTable<C extends Contact> {
 
   /** How many others share at least `bits` bits with us, of the siblings. */
   siblingsSharing(bits: number): number {
-    return this.#nearest(this.#limits.siblings).filter(({ position }) => commonBits(this.#self, position) >= bits)
-      .length;
+    return this.#siblings().filter(({ position }) => commonBits(this.#self, position) >= bits).length;
   }
 
-  #nearest(count: number): Kept<C>[] {
-    return this.#index.nearest(this.#self, count, () => true);
+  #siblings(): readonly Kept<C>[] {
+    this.#known ??= this.#index.nearest(this.#self, this.#limits.siblings, () => true);
+    return this.#known;
+  }
+
+  /** Notes that something changed at this position; whether it is in the neighbourhood. */
+  #changes(position: Uint8Array): boolean {
+    const last = this.#known?.at(-1);
+    const full = (this.#known?.length ?? 0) >= this.#limits.siblings;
+    if (full && last !== undefined && compareDistance(this.#self, position, last.position) > 0) return false;
+    this.#known = undefined;
+    return true;
   }
 
   #prune(bucket: Kept<C>[]): void {
     const { perBucket, perOwner, perNetwork } = this.#limits;
     if (bucket.length <= Math.min(perBucket, perOwner, perNetwork)) return;
-    const siblings = new Set(this.#nearest(this.#limits.siblings));
     for (;;) {
+      const siblings = new Set(this.#siblings());
       const far = bucket.filter((one) => !siblings.has(one));
       const crowd =
         crowdOver(far, perOwner, ({ contact }) => contact.owner) ??

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { desktops } from './churn.ts';
+import { lookupTable } from './lookup-table.ts';
 import { runStore, type StoreFigures } from './store-run.ts';
 
 const { values } = parseArgs({
@@ -43,3 +44,5 @@ for (const copies of [3, 5]) {
   process.stdout.write(`\nk = ${copies}\n`);
   for (const [what, figure] of rows(figures)) process.stdout.write(`  ${what.padEnd(52)} ${figure}\n`);
 }
+
+process.stdout.write(`\n${await lookupTable(seed, [1_000, 10_000])}`);

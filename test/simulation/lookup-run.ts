@@ -199,7 +199,9 @@ class LookupSimulation {
       return;
     }
     peer.router ??= router();
-    void peer.router.maintain();
+    peer.router.maintain().catch((error: unknown) => {
+      throw error;
+    });
   }
 
   /** Up and down for ever, from a state in which as many are down as are down on average. */

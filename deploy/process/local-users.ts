@@ -83,6 +83,8 @@ const republishMs = 86_400_000;
 export class LocalUsers implements Accounts {
   readonly #options: LocalUsersOptions;
   readonly #residents = new Map<Address, Resident>();
+  /** Users of this home whose certificate does not hold: who knows the password is told so. */
+  readonly #barred = new Map<Address, { readonly login: LocalUser['login']; readonly reason: string }>();
   readonly #memoryKey = randomBytes(32);
   // For unknown names, so that they take as long as wrong passwords.
   readonly #decoy = hashPassword(randomBytes(16).toString('hex'));
@@ -130,6 +132,7 @@ export class LocalUsers implements Accounts {
   async reload(): Promise<void> {
     const { layout, passphrase, log } = this.#options;
     const wanted = new Set(listUsers(layout));
+    this.#barred.clear();
     for (const [address, resident] of this.#residents) {
       if (!wanted.has(address)) await this.#leave(resident);
     }
@@ -164,8 +167,10 @@ export class LocalUsers implements Accounts {
   async login(username: string, password: string): Promise<Login> {
     const resident = this.#residentOf(username);
     if (resident === undefined) {
-      await passwordMatches(password, await this.#decoy);
-      return { kind: 'refused' };
+      const parsed = parseAddress(username);
+      const outside = parsed.kind === 'address' ? this.#barred.get(parsed.address) : undefined;
+      const right = await passwordMatches(password, outside?.login.password ?? (await this.#decoy));
+      return right && outside !== undefined ? barred(outside.reason) : { kind: 'refused' };
     }
     if (!(await this.#isRight(resident, password))) return { kind: 'refused' };
     if (resident.scram === undefined) await this.#makeScram(resident, password);
@@ -186,6 +191,8 @@ export class LocalUsers implements Accounts {
   }
 
   #admitted(resident: Resident): Login {
+    const check = checkIdentityCertificate(resident.user.certificate, this.#options.trust());
+    if (check.kind === 'invalid' || check.kind === 'revoked') return barred(check.reason);
     if (resident.home === undefined) return { kind: 'unavailable', reason: resident.trouble };
     return { kind: 'account', account: this.#account(resident, resident.home) };
   }
@@ -250,6 +257,7 @@ export class LocalUsers implements Accounts {
     const { log, trust } = this.#options;
     const check = checkIdentityCertificate(user.certificate, trust());
     if (check.kind === 'invalid' || check.kind === 'revoked') {
+      this.#barred.set(user.address, { login: user.login, reason: check.reason });
       log.error(
         { user: user.address, reason: check.reason },
         'this user’s certificate does not hold; nobody can log in or get mail there',
@@ -374,6 +382,13 @@ export class LocalUsers implements Accounts {
 
 function scramOf({ address, keys }: LocalUser, { scram }: LocalUser['login']): ScramKeys | undefined {
   return scram === undefined ? undefined : openScram(address, scram, keys.sealing);
+}
+
+function barred(reason: string): Login {
+  return {
+    kind: 'barred',
+    reason: `your certificate in this ring does not hold (${reason}); ask who administers the ring for a new one`,
+  };
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -37,6 +37,8 @@ export interface Account {
 export type Login =
   | { readonly kind: 'account'; readonly account: Account }
   | { readonly kind: 'refused' }
+  /** The password is right, and the user may not come in: his certificate has expired, say. `reason` is for him. */
+  | { readonly kind: 'barred'; readonly reason: string }
   | { readonly kind: 'unavailable'; readonly reason: string };
 
 /** Who may log in. Implementations compare in constant time and need as long for a name they do not know. */

@@ -104,6 +104,13 @@ export class Conversation {
         this.#failures += 1;
         if (this.#failures >= limits.maxLogins) return reply(421, '4.7.0', 'too many wrong passwords');
         return reply(535, '5.7.8', 'user name or password is wrong');
+      case 'barred':
+        log.warn(
+          { ip: this.#ip, reason: answer.reason },
+          'log-in with the right password of a user who may not come in',
+        );
+        // RFC 5248 §2.4.
+        return reply(525, '5.7.13', answer.reason);
       default:
         log.warn({ ip: this.#ip, reason: answer.reason }, 'log-in could not be decided');
         return reply(454, '4.7.0', 'logging in is not possible at the moment; try again');

@@ -20,6 +20,10 @@ function admitted(session: Session, answer: Login): Completion {
       session.logins += 1;
       // RFC 5530 §3. The same words for a wrong name and a wrong password.
       return no('user name or password is wrong', 'AUTHENTICATIONFAILED');
+    case 'barred':
+      log.warn({ ip: address, reason: answer.reason }, 'log-in with the right password of a user who may not come in');
+      // RFC 5530 §3.
+      return no(answer.reason.replace(/[^\x20-\x7e]/g, '?'), 'CONTACTADMIN');
     case 'unavailable':
       log.warn({ ip: address, reason: answer.reason }, 'log-in could not be decided');
       return no('logging in is not possible at the moment; try again', 'UNAVAILABLE');

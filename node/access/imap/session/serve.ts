@@ -138,7 +138,14 @@ async function performed(session: Session, command: Parameters<typeof perform>[1
   } catch (fault) {
     if (fault instanceof WriterFault) throw fault;
     const { log } = session.shared;
-    if (fault instanceof MailFault) return ofFault(fault);
+    if (fault instanceof MailFault) {
+      const { code, message } = fault;
+      log.warn(
+        { ip: session.connection.address, command: command.name, code, why: message },
+        'an IMAP command could not be done',
+      );
+      return ofFault(fault);
+    }
     log.error({ ip: session.connection.address, command: command.name, fault }, 'an IMAP command broke');
     return no('something is wrong here, not with you; it is in the log', 'SERVERBUG');
   }

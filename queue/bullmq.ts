@@ -83,6 +83,7 @@ export async function openBullQueue(options: BullOptions): Promise<Queue> {
 class BullBackedQueue implements Queue {
   readonly maxBodyBytes = maxBodyBytes;
   readonly addsMarksAtomically = false;
+  readonly isShared = true;
   readonly #redis: Redis;
   readonly #options: BullOptions;
   readonly #bull: BullQueue<BullData>;

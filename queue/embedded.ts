@@ -95,6 +95,7 @@ function ownCopy(bytes: Uint8Array | undefined): Uint8Array | undefined {
 class EmbeddedQueue implements Queue {
   readonly maxBodyBytes = maxBodyBytes;
   readonly addsMarksAtomically = true;
+  readonly isShared = false;
   readonly #store: EmbeddedStore;
   readonly #bodies: BodyFiles;
   readonly #options: EmbeddedOptions;

@@ -164,6 +164,8 @@ export interface Queue {
   readonly maxBodyBytes: number;
   /** Whether a crash can leave a job that `add` made without the marks that came with it (Redis) or cannot (embedded). */
   readonly addsMarksAtomically: boolean;
+  /** Whether other processes work it too, on other machines: what they must know of attempts lies in marks. */
+  readonly isShared: boolean;
   /**
    * Resolves when all jobs are durable (fsync, or Redis' appendfsync always); `added: false` for an id that was already known.
    * Rejects with a QueueFault if it could not find out: then some may have been added, and adding the same ids again is right.

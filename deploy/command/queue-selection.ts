@@ -66,7 +66,7 @@ export async function selectJobs(
   return found.slice(0, limit);
 }
 
-/** Why it is held, or what its last attempt came to; empty where there was none. */
+/** Why it is held or was not tried, or what its last attempt came to; empty where there was none. */
 export function reasonOf(job: Job): string {
-  return job.holdReason ?? job.attempts.at(-1)?.why ?? '';
+  return job.holdReason ?? job.putOff ?? job.attempts.at(-1)?.why ?? '';
 }

@@ -1,36 +1,13 @@
 import { type Job, jobStates, type Queue } from '../../queue/queue.ts';
-import { gatewaySection } from '../config/gateway-section.ts';
-import { loadConfig } from '../config/load.ts';
 import { InputFault } from '../config/problem.ts';
-import { layoutOf } from '../home/layout.ts';
-import { readRing } from '../home/ring-files.ts';
-import { stderrLog } from '../process/log.ts';
-import { openQueue } from '../process/open-queue.ts';
 import { type Command, exitCodes, type Given, type Option } from './line.ts';
-import { homeOf, homeOption, jsonOption } from './options.ts';
+import { queueOptions, withQueue } from './queue-opened.ts';
 import { maxSelected, reasonOf, selectionOptions, selectJobs, selects } from './queue-selection.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
 
-const common: Readonly<Record<string, Option>> = { home: homeOption, json: jsonOption };
 const defaultLimit = 100;
 const headings = ['ID', 'STATE', 'LANE', 'SENDER', 'RECIPIENTS', 'NEXT', 'TRIES', 'LAST'];
 const idWord = { name: 'ID', help: 'the id of a job, or a trace id (the jobs of that message)' };
-
-async function withQueue(given: Given, use: (queue: Queue) => Promise<number>): Promise<number> {
-  const layout = layoutOf(homeOf(given.values, process.env));
-  const ring = readRing(layout);
-  const section = gatewaySection(loadConfig(layout.config), layout.config);
-  const queue = await openQueue(layout, section.queue, {
-    role: 'guest',
-    ring: ring.name,
-    log: stderrLog('error'),
-  });
-  try {
-    return await use(queue);
-  } finally {
-    await queue.close();
-  }
-}
 
 export const queueList: Command = {
   name: 'queue list',
@@ -39,7 +16,7 @@ export const queueList: Command = {
     'ID is the trace id of the message. A message to several domains has a job for each; to steer one of them alone, take its own id from `epost queue show`, in quotes.',
   positionals: [],
   options: {
-    ...common,
+    ...queueOptions,
     ...selectionOptions,
   },
   run: (given) =>
@@ -60,7 +37,7 @@ export const queueShow: Command = {
   name: 'queue show',
   summary: 'one job with all its attempts',
   positionals: [idWord],
-  options: common,
+  options: queueOptions,
   run: (given) =>
     withQueue(given, async (queue) => {
       const jobs = await find(queue, given.positionals[0] ?? '');
@@ -71,7 +48,7 @@ export const queueShow: Command = {
     }),
 };
 
-type Steering = 'release' | 'retry' | 'drop' | 'hold';
+type Steering = 'release' | 'retry' | 'drop' | 'hold' | 'fail';
 
 const steerings: Readonly<Record<Steering, { readonly summary: string; readonly done: string; readonly not: string }>> =
   {
@@ -83,7 +60,17 @@ const steerings: Readonly<Record<Steering, { readonly summary: string; readonly 
       done: 'dropped',
       not: 'is not waiting, held or failed',
     },
+    fail: {
+      summary: 'give a waiting, held or failed job up, and tell its sender',
+      done: 'given up; its sender is told',
+      not: 'is not waiting, held or failed',
+    },
   };
+
+const because: Option = { value: 'TEXT', help: 'why, for whoever looks later; with `fail` the sender reads it' };
+const defaultReason = 'by the postmaster';
+/** A line of a notice. */
+const maxReasonChars = 300;
 
 export const queueSteer: readonly Command[] = (Object.keys(steerings) as Steering[]).map((verb) => ({
   name: `queue ${verb}`,
@@ -91,7 +78,7 @@ export const queueSteer: readonly Command[] = (Object.keys(steerings) as Steerin
   details:
     'With an ID: that message. Without: all jobs that the options mean, which are only counted and shown until --yes is given.',
   positionals: [{ ...idWord, optional: true }],
-  options: { ...common, ...selectionOptions, yes: { help: 'without an ID: do it' } },
+  options: { ...queueOptions, ...selectionOptions, because, yes: { help: 'without an ID: do it' } },
   run: (given) =>
     withQueue(given, async (queue) => {
       const [id] = given.positionals;
@@ -99,7 +86,7 @@ export const queueSteer: readonly Command[] = (Object.keys(steerings) as Steerin
       if (id === undefined) return steerMany(queue, verb, given);
       const jobs = await find(queue, id);
       if (jobs.length === 0) return nothingFound(given);
-      const results = await steer(queue, verb, jobs);
+      const results = await steer(queue, verb, jobs, given);
       if (given.switches.has('json')) printJson(results);
       else for (const one of results) print(`${one.id}: ${one.done ? steerings[verb].done : steerings[verb].not}`);
       return results.some(({ done }) => done) ? exitCodes.done : exitCodes.failed;
@@ -115,12 +102,19 @@ function neitherOrBoth(id: string | undefined): InputFault {
 /** One commit each is shared by those under way together. */
 const steeredAtOnce = 64;
 
-async function steer(queue: Queue, verb: Steering, jobs: readonly Job[]): Promise<{ id: string; done: boolean }[]> {
+async function steer(
+  queue: Queue,
+  verb: Steering,
+  jobs: readonly Job[],
+  given: Given,
+): Promise<{ id: string; done: boolean }[]> {
+  const reason = (given.values['because'] ?? defaultReason).slice(0, maxReasonChars);
+
   const results: { id: string; done: boolean }[] = [];
   for (let from = 0; from < jobs.length; from += steeredAtOnce) {
     const some = jobs.slice(from, from + steeredAtOnce).map(async ({ id }) => ({
       id,
-      done: await (verb === 'hold' ? queue.hold(id, 'held by the postmaster') : queue[verb](id)),
+      done: await (verb === 'hold' || verb === 'fail' ? queue[verb](id, reason) : queue[verb](id)),
     }));
     results.push(...(await Promise.all(some)));
   }
@@ -139,7 +133,7 @@ async function steerMany(queue: Queue, verb: Steering, given: Given): Promise<nu
     }
     return exitCodes.done;
   }
-  const results = await steer(queue, verb, jobs);
+  const results = await steer(queue, verb, jobs, given);
   const done = results.filter((one) => one.done).length;
   if (asJson) printJson(results);
   else
@@ -191,6 +185,8 @@ function jobText(job: Job): string {
     `  created: ${new Date(job.createdAt).toISOString()}`,
     ...(job.state === 'due' ? [`  next attempt: ${new Date(job.dueAt).toISOString()}`] : []),
     ...(job.holdReason === undefined ? [] : [`  held: ${printable(job.holdReason)}`]),
+    ...(job.failing === undefined ? [] : [`  to be given up: ${printable(job.failing)}`]),
+    ...(job.putOff === undefined ? [] : [`  not tried: ${printable(job.putOff)}`]),
     ...about,
     `${job.attemptCount} attempts${job.attempts.length < job.attemptCount ? ` (the last ${job.attempts.length} follow)` : ''}`,
     ...attempts,

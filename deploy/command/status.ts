@@ -1,10 +1,13 @@
 import { z } from 'zod';
+import type { Pause } from '../../queue/queue.ts';
 import { loadConfig } from '../config/load.ts';
 import { askNode } from '../home/ask-node.ts';
 import { type Layout, layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
-import { type Command, exitCodes } from './line.ts';
+import { type Command, exitCodes, type Given } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
+import { pauseText } from './queue-lanes.ts';
+import { withQueue } from './queue-opened.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
 
 interface Status {
@@ -31,6 +34,7 @@ export const status: Command = {
     const layout = layoutOf(homeOf(given.values, process.env));
     readRing(layout);
     const told = await askNode(layout, 'status', {});
+    const queue = await queueStatus(given, layout.config);
     if (told.kind === 'away') {
       if (given.switches.has('json')) printJson({ running: false });
       process.stderr.write(`epost: no node runs on ${layout.home}; start it with \`epost up --home ${layout.home}\`\n`);
@@ -38,7 +42,7 @@ export const status: Command = {
     }
     const found = told.value as Status;
     const readiness = await askReadiness(layout);
-    if (given.switches.has('json')) printJson({ running: true, ...found, readiness });
+    if (given.switches.has('json')) printJson({ running: true, ...found, readiness, queue });
     else {
       const numbers = (facts: Readonly<Record<string, number>>): string =>
         Object.entries(facts)
@@ -54,6 +58,10 @@ export const status: Command = {
         ),
       );
       print(`store: ${numbers(found.store)}\nnotifications: ${numbers(found.notify)}`);
+      if (queue !== undefined) {
+        print(`queue: ${'why' in queue ? queue.why : numbers(queue.counts)}`);
+        for (const pause of 'why' in queue ? [] : queue.pauses) print(pauseText(pause));
+      }
       print(
         tableText(
           ['USER', 'MAILBOX'],
@@ -83,5 +91,24 @@ async function askReadiness(layout: Layout): Promise<z.infer<typeof readinessSha
     return readinessShape.safeParse(await answer.json()).data;
   } catch {
     return undefined;
+  }
+}
+
+type QueueStatus =
+  | { readonly counts: Readonly<Record<string, number>>; readonly pauses: readonly Pause[] }
+  | { readonly why: string };
+
+/** Undefined where no gateway runs on this home. A queue that cannot be asked is told, and is no reason not to tell the rest. */
+async function queueStatus(given: Given, configFile: string): Promise<QueueStatus | undefined> {
+  if (loadConfig(configFile).gateway === undefined) return undefined;
+  try {
+    let told: QueueStatus | undefined;
+    await withQueue(given, async (queue) => {
+      told = { counts: await queue.counts(), pauses: await queue.pauses() };
+      return exitCodes.done;
+    });
+    return told;
+  } catch (fault) {
+    return { why: fault instanceof Error ? fault.message : String(fault) };
   }
 }

@@ -14,6 +14,7 @@ import { policyTest } from './policy-test.ts';
 import { policyUserCheck, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
 import { recover } from './recover.ts';
+import { queueLanes, queuePause, queueResume } from './queue-lanes.ts';
 import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
 import { status } from './status.ts';
@@ -42,6 +43,9 @@ export const commands: readonly Command[] = [
   queueList,
   queueShow,
   ...queueSteer,
+  queuePause,
+  queueResume,
+  queueLanes,
   policyCheck,
   policyTest,
   policyReplay,

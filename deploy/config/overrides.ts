@@ -26,13 +26,14 @@ export function withOverrides(config: Config, given: Overrides, ring: RingDescri
   const named = given['hostname'] === undefined ? based : { ...based, hostname: given['hostname'] };
   const { gateway } = named;
   if (gateway === undefined) return named;
+  const { keepFinished, maxAge } = gateway.queue;
   const { dns, smarthost, 'mx-port': mxPort, 'redis-url': redis } = given;
   return {
     ...named,
     gateway: {
       ...gateway,
       ...(dns === undefined ? {} : { dns: { ...gateway.dns, servers: [dns] } }),
-      ...(redis === undefined ? {} : { queue: { kind: 'redis', url: redis } }),
+      ...(redis === undefined ? {} : { queue: { keepFinished, maxAge, kind: 'redis' as const, url: redis } }),
       delivery: {
         ...gateway.delivery,
         ...(smarthost === undefined ? {} : { smarthost }),

@@ -21,6 +21,14 @@ const size = z
   .regex(/^[0-9]{1,6}(?:KiB|MiB|GiB)$/, 'expected a number and a unit: KiB, MiB or GiB, for instance 256MiB')
   .transform((text) => Number.parseInt(text, 10) * (sizeUnits[text.replace(/^[0-9]+/, '')] ?? 1));
 
+/** How long finished jobs stay visible, and how long anything may wait at all. */
+const keeping = {
+  keepFinished: duration.refine((ms) => ms >= 3_600_000 && ms <= 90 * 86_400_000, 'expected 1h to 90d').prefault('7d'),
+  maxAge: duration
+    .refine((ms) => ms >= 6 * 86_400_000 && ms <= 365 * 86_400_000, 'expected 6d to 365d')
+    .prefault('30d'),
+};
+
 const address = z.string().transform((text, context) => {
   const parsed = parseAddress(text);
   if (parsed.kind === 'address') return parsed.address;
@@ -116,10 +124,12 @@ export const configSchema = z.strictObject({
             minFree: size
               .prefault('256MiB')
               .describe('with less room on its disk no mail is taken and deliveries pause, until there is more'),
+            ...keeping,
           }),
           z.strictObject({
             kind: z.literal('redis'),
             url: z.string().regex(/^rediss?:\/\//, 'expected redis://HOST:PORT/DB or rediss://…'),
+            ...keeping,
           }),
         ])
         .prefault({ kind: 'embedded' }),

@@ -94,6 +94,7 @@ gateway:
 
   # embedded, or for several gateways that share one queue: {kind: redis, url: 'redis://127.0.0.1:6379/0'}.
   # That Redis needs appendonly yes, appendfsync always, maxmemory-policy noeviction.
+  # keepFinished (7d): how long finished mail stays visible with every attempt; maxAge (30d): what waits or is held longer goes back to its sender.
   # With less room than minFree on the disk of an embedded queue no mail is taken and deliveries pause, until there is more.
   queue: ${choices.redisUrl === undefined ? '{kind: embedded, minFree: 256MiB}' : `{kind: redis, url: ${JSON.stringify(choices.redisUrl)}}`}
 

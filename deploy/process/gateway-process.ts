@@ -45,6 +45,8 @@ const dnsQueryMs = 2_000;
 // The queue has just spoken to the same Redis.
 const sharedLimitsMs = 2_000;
 const republishMs = 86_400_000;
+// Labels of metrics are kept by whoever collects them.
+const maxPausesShown = 100;
 const publishRetryMs = 10_000;
 
 /** What the gateway needs of the files that a person writes. */
@@ -235,6 +237,13 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       gauges: [
         { ...storeGauge, read: async () => storeNumbers(await door.call('store-stats', {})) },
         { name: 'epost_queue_jobs', help: 'jobs in the queue', label: 'state', read: () => queue.counts() },
+        {
+          name: 'epost_queue_paused',
+          help: 'lanes that an operator has paused; * is all of them',
+          label: 'lane',
+          read: async () =>
+            Object.fromEntries((await queue.pauses()).slice(0, maxPausesShown).map(({ lane }) => [lane, 1])),
+        },
         {
           name: 'epost_storage_shut',
           help: '1 while no mail is taken because the disk is not well',

@@ -11,7 +11,11 @@ export function openQueue(
   options: { readonly role: 'owner' | 'guest'; readonly ring: string; readonly log: QueueLog },
 ): Promise<Queue> {
   const { role, ring, log } = options;
-  return section.kind === 'embedded'
-    ? openEmbeddedQueue({ dir: layout.gateway.queue, role, now: Date.now, log, minFreeBytes: section.minFree })
-    : openBullQueue({ url: section.url, name: `epost-${ring}`, now: Date.now, random: Math.random, log });
+  const keeping = { doneMs: section.keepFinished, maxAgeMs: section.maxAge };
+  if (section.kind === 'redis') {
+    const { url } = section;
+    return openBullQueue({ url, name: `epost-${ring}`, now: Date.now, random: Math.random, log, keeping });
+  }
+  const { minFree: minFreeBytes } = section;
+  return openEmbeddedQueue({ dir: layout.gateway.queue, role, now: Date.now, log, minFreeBytes, keeping });
 }

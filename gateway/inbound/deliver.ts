@@ -131,6 +131,7 @@ export async function deliverJob(parts: DeliveryParts, job: Job, signal: AbortSi
   const read = readJob(job);
   if (read === undefined) return { kind: 'never', why: 'the job holds no message in a form that this version knows' };
   const { inbound, before } = read;
+  if (job.failing !== undefined) return await failJob(parts, inbound, before, job.failing);
   const storing = before.stored === undefined ? await storeMessage(parts, inbound) : inRing(before.stored);
   if (storing.at === 'nowhere') return await notStored(parts, job, inbound, before, storing);
   const { stored } = storing;
@@ -156,6 +157,14 @@ export async function deliverJob(parts: DeliveryParts, job: Job, signal: AbortSi
     return later(parts, job, { stored, outcomes, delayTold }, `${first.recipient}: ${first.reason}`);
   }
   return ended(outcomes);
+}
+
+/** Somebody who may says that it is to end. */
+async function failJob(parts: DeliveryParts, inbound: InboundJob, before: Progress, reason: string): Promise<Attempt> {
+  const outcomes: Record<string, Outcome> = { ...before.outcomes };
+  for (const recipient of inbound.recipients)
+    outcomes[recipient] ??= await giveUp(parts, inbound, recipient, reason, '5.3.0');
+  return { kind: 'done', why: `given up: ${reason}; ${summary(outcomes)}` };
 }
 
 /** A recipient whose turn comes again, and why. */

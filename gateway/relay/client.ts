@@ -15,9 +15,18 @@ export type Delivery =
       readonly level: Level;
       /** Why its certificate would not do for a verified connection, if it would not. */
       readonly certificateTrouble: string;
+      /** It asked us to do less. */
+      readonly isBusy: boolean;
     }
   /** The server was of no use, and nothing of the message has reached it: the next one may be tried. */
-  | { readonly kind: 'unusable'; readonly reply: string; readonly status: string; readonly tls?: TlsFailure };
+  | {
+      readonly kind: 'unusable';
+      readonly reply: string;
+      readonly status: string;
+      readonly tls?: TlsFailure;
+      /** It was there, and asked us to come later. */
+      readonly isBusy: boolean;
+    };
 
 /** Never throws for what a server does. `onDelivered`: see SmtpClient.send. */
 export async function deliverTo(
@@ -38,7 +47,7 @@ export async function deliverTo(
     if (closed && lent.reused && !fresh) continue;
     return judged(sent, hop, mail, now(), lent.client);
   }
-  return { kind: 'unusable', reply: 'the connection was closed again and again', status: '4.4.2' };
+  return { kind: 'unusable', reply: 'the connection was closed again and again', status: '4.4.2', isBusy: false };
 }
 
 /** The connection ended before the host answered anything of this transaction. */
@@ -47,13 +56,19 @@ function isSilentEnd(sent: Extract<Sent, { kind: 'failed' }>): boolean {
   return dead && trouble.code === undefined && refused.length === 0 && !began;
 }
 
+/** RFC 5321 §4.2.1: 4yz, said of the session or of the whole message. */
+function asksForLess({ code }: SmtpTrouble): boolean {
+  return code !== undefined && code >= 400 && code < 500;
+}
+
 function unusable(trouble: SmtpTrouble): Delivery {
   const reply = shortReply(trouble.reply);
+  const isBusy = asksForLess(trouble);
   // RFC 3463: 4.7.5 cryptographic failure, 4.4.1 no answer from host.
   // A handshake that broke off has no type of its own.
   if (trouble.name === 'tls')
-    return { kind: 'unusable', reply, status: '4.7.5', tls: trouble.tls ?? 'validation-failure' };
-  return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false) };
+    return { kind: 'unusable', reply, status: '4.7.5', tls: trouble.tls ?? 'validation-failure', isBusy };
+  return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false), isBusy };
 }
 
 function judged(
@@ -70,7 +85,7 @@ function judged(
     const reply = shortReply(sent.reply);
     const { takesDsn } = sent;
     for (const recipient of sent.accepted) outcomes.set(recipient, { kind: 'delivered', at, host, reply, takesDsn });
-    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at), level, certificateTrouble };
+    return { kind: 'answered', outcomes: complete(outcomes, mail, host, at), level, certificateTrouble, isBusy: false };
   }
   const { trouble } = sent;
   // RFC 5321 §3.8: 421 says that the host closes, whatever was asked.
@@ -79,7 +94,7 @@ function judged(
   for (const recipient of mail.recipients) {
     if (!outcomes.has(recipient)) outcomes.set(recipient, wholeOutcome(trouble, host, at));
   }
-  return { kind: 'answered', outcomes, level, certificateTrouble };
+  return { kind: 'answered', outcomes, level, certificateTrouble, isBusy: asksForLess(trouble) };
 }
 
 function refusedOutcome(refusal: RecipientTrouble, host: string, at: number, command: 'RCPT' | 'other'): Outcome {

@@ -12,6 +12,8 @@ import type { Mail, RecipientDsn } from './connection.ts';
 import type { Ledger } from './ledger.ts';
 import { type NoticeFacts, noticeFacts } from './notice.ts';
 import type { Outcome } from './outcome.ts';
+import type { GroupAnswer } from './pace/group-pace.ts';
+import type { HostPace } from './pace/host-pace.ts';
 import type { SmtpPool } from './pool.ts';
 import {
   decodeProgress,
@@ -22,6 +24,7 @@ import {
   type Progress,
   type RelayBody,
 } from './relay-job.ts';
+import type { ResolverWatch } from './resolver-watch.ts';
 import { type Hop, type RouteOptions, routeTo } from './route.ts';
 import { type SessionResult, sessionFailure } from './tls-report/session-result.ts';
 import type { Level, Security, Transport } from './transport/security.ts';
@@ -49,6 +52,8 @@ export interface DeliverParts {
   /** What a try proved of TLS, for the domain's reports (RFC 8460). */
   readonly tlsResult: (result: SessionResult) => void;
   readonly ledger: Ledger;
+  readonly pace: Pick<HostPace, 'recall' | 'admit' | 'began'>;
+  readonly resolverWatch: Pick<ResolverWatch, 'isBroken'>;
   readonly hostname: string;
   /** What goes out as reverse-path. */
   readonly returnPaths: Pick<ReturnPaths, 'sign'>;
@@ -68,6 +73,9 @@ export interface DeliverParts {
 const delayedAfterMs = 4 * 3_600_000;
 /** RFC 3464 returns the header; a message's header block may be 256 KiB, a notice is for reading. */
 const maxHeaderBytes = 32 * 1024;
+
+/** Every job that is due asks; a resolver that is restarted is back in seconds. */
+const resolverRetryMs = 60_000;
 
 export function deliverWorker(parts: DeliverParts): Worker {
   return async (job, signal) => new DeliveryAttempt(parts, job, signal).run();
@@ -102,11 +110,20 @@ class DeliveryAttempt {
   async run(): Promise<Attempt> {
     const { action, untold } = this.#untold();
     if (untold.length > 0) return this.#tell(action, untold);
-    this.#askLedger();
+    await this.#askLedger();
     const open = this.#open();
-    if (open.length > 0) await this.#deliver(open);
+    if (this.#job.failing !== undefined) this.#giveUp(open, this.#job.failing);
+    else if (open.length > 0) {
+      const obstacle = await this.#deliver(open);
+      if (obstacle !== undefined) return obstacle;
+    }
     this.#expire();
     return this.#next();
+  }
+
+  /** Somebody who may says that it is to end. RFC 3463: 5.0.0, no cause of the system's own. */
+  #giveUp(open: readonly string[], reason: string): void {
+    this.#setAll(open, { kind: 'never', at: this.#parts.now(), status: '5.0.0', reply: `it was given up: ${reason}` });
   }
 
   /** Recipients without a final outcome. */
@@ -131,9 +148,9 @@ class DeliveryAttempt {
   }
 
   /** What a host took before the process died. */
-  #askLedger(): void {
+  async #askLedger(): Promise<void> {
     for (const recipient of this.#open()) {
-      if (!this.#parts.ledger.has(this.#job.id, recipient)) continue;
+      if (!(await this.#parts.ledger.has(this.#job.id, recipient))) continue;
       const reply = 'accepted in an attempt that did not end';
       this.#outcomes.set(recipient, {
         kind: 'delivered',
@@ -145,60 +162,88 @@ class DeliveryAttempt {
     }
   }
 
-  async #deliver(open: readonly string[]): Promise<void> {
-    const { resolver, random, route } = this.#parts;
+  /** Sets the outcomes; or says why nothing could be tried that is no fault of this mail's or its destination's. */
+  async #deliver(open: readonly string[]): Promise<Attempt | undefined> {
+    const { resolver, random, route, pace, now } = this.#parts;
     const found = await routeTo(this.#domain, { ...route, resolver, random });
     if (found.kind !== 'hosts') {
-      this.#setAll(open, { kind: found.kind, at: this.#parts.now(), status: found.status, reply: found.why });
-      return;
+      if (found.kind === 'later' && (await this.#parts.resolverWatch.isBroken()))
+        return this.#withoutResolver(found.why);
+      this.#setAll(open, { kind: found.kind, at: now(), status: found.status, reply: found.why });
+      return undefined;
     }
+    const { lane } = this.#job;
+    await pace.recall(lane);
+    const admission = pace.admit(lane, found.group);
+    if (admission.kind === 'away') {
+      const reply = `not tried again so soon: ${admission.text}`;
+      this.#setAll(open, { kind: 'later', at: now(), status: '4.4.1', reply });
+      return undefined;
+    }
+    const ended = pace.began(lane, found.group);
+    let answer: GroupAnswer | undefined;
+    try {
+      answer = await this.#deliverBy(found.hops, open);
+      await this.#shareLedger();
+    } finally {
+      ended(answer);
+    }
+    return undefined;
+  }
+
+  /** RFC 5321 §4.5.4.1 counts attempts at delivery; without names none can be made, and the mail must not age for it. */
+  #withoutResolver(why: string): Attempt {
+    const { now, random } = this.#parts;
+    const at = Math.round(now() + resolverRetryMs * (0.5 + random()));
+    return { kind: 'put-off', at, why: `the resolver answers nothing: ${why}` };
+  }
+
+  /** What the servers' behaviour says of how busy they are; undefined where it was not their turn. */
+  async #deliverBy(hops: readonly Hop[], open: readonly string[]): Promise<GroupAnswer | undefined> {
+    const { pool, now, transport } = this.#parts;
     const bytes = await this.#bytes().catch(messageOf);
     if (typeof bytes === 'string') {
       // A node that is away for an hour is no reason to set mail aside. RFC 3463: 4.3.0 other mail system status.
       const reply = `the message could not be fetched from the ring: ${bytes}`;
-      this.#setAll(open, { kind: 'later', at: this.#parts.now(), status: '4.3.0', reply });
-      return;
+      this.#setAll(open, { kind: 'later', at: now(), status: '4.3.0', reply });
+      return undefined;
     }
     const { envelopeFrom, arrivedAt, ret, envid } = this.#body;
     const from = this.#parts.returnPaths.sign(envelopeFrom, arrivedAt);
     const mail: Mail = { from, recipients: open, bytes, ret, envid, dsn: this.#asked };
     const useless: string[] = [];
-    for (const hop of found.hops) {
+    let isBusy = false;
+    for (const hop of hops) {
       this.#signal.throwIfAborted();
-      const { pool, now, transport } = this.#parts;
       const security = await transport.of(this.#domain, hop);
-      const { policy } = security;
-      const server = { name: hop.name, address: hop.address };
       if (security.kind === 'refused') {
-        this.#parts.tlsResult({
-          domain: this.#domain,
-          policy,
-          server,
-          failure: { type: security.type, reason: security.why },
-        });
+        this.#report(hop, security, { type: security.type, reason: security.why });
         useless.push(`${hop.name} (${hop.address}): ${security.why}`);
         continue;
       }
+      const startedAt = now();
       const delivery = await deliverTo(pool, hop, security.demand, mail, now, (accepted) => this.#wrote(accepted));
-      if (hop.isSmarthost !== true) {
-        const failure = tlsFailureOf(delivery, security);
-        if (delivery.kind === 'answered' || failure !== undefined)
-          this.#parts.tlsResult({
-            domain: this.#domain,
-            policy,
-            server,
-            ...(failure === undefined ? {} : { failure }),
-          });
-      }
+      const failure = tlsFailureOf(delivery, security);
+      if (hop.isSmarthost !== true && (delivery.kind === 'answered' || failure !== undefined))
+        this.#report(hop, security, failure);
       if (delivery.kind === 'answered') {
         for (const [recipient, outcome] of delivery.outcomes) this.#outcomes.set(recipient, outcome);
         await this.#secured(hop, security.by, delivery.level);
-        return;
+        return answerOf(delivery, now() - startedAt);
       }
+      isBusy ||= delivery.isBusy;
       useless.push(`${hop.name} (${hop.address}): ${delivery.reply}`);
     }
+    const text = useless.join('; ');
     // RFC 3463: 4.4.1 no answer from host.
-    this.#setAll(open, { kind: 'later', at: this.#parts.now(), status: '4.4.1', reply: useless.join('; ') });
+    this.#setAll(open, { kind: 'later', at: now(), status: '4.4.1', reply: text });
+    return { kind: isBusy ? 'busy' : 'away', text };
+  }
+
+  /** For the report of TLS (RFC 8460). */
+  #report(hop: Hop, { policy }: Security, failure: SessionResult['failure']): void {
+    const server = { name: hop.name, address: hop.address };
+    this.#parts.tlsResult({ domain: this.#domain, policy, server, ...(failure === undefined ? {} : { failure }) });
   }
 
   async #secured(hop: Hop, by: 'none' | 'mta-sts' | 'dane', level: Level): Promise<void> {
@@ -214,6 +259,18 @@ class DeliveryAttempt {
     } catch (error) {
       // The message is delivered all the same; only a kill in the next moments would now send it twice.
       this.#parts.log.error({ job: this.#job.id, error: String(error) }, 'a delivery could not be written down');
+    }
+  }
+
+  async #shareLedger(): Promise<void> {
+    try {
+      await this.#parts.ledger.shared(this.#job.id);
+    } catch (error) {
+      // Written here all the same; only if this gateway dies before its queue is back would another send it again.
+      this.#parts.log.warn(
+        { job: this.#job.id, error: String(error) },
+        'other gateways could not be told of a delivery',
+      );
     }
   }
 
@@ -353,6 +410,14 @@ function tlsFailureOf(
   if (delivery.kind === 'unusable')
     return delivery.tls === undefined ? undefined : { type: delivery.tls, reason: delivery.reply };
   return tested === undefined ? sessionFailure(policy, delivery) : { type: 'validation-failure', reason: tested };
+}
+
+function answerOf({ outcomes, isBusy }: Extract<Delivery, { kind: 'answered' }>, tookMs: number): GroupAnswer {
+  const replies = [...outcomes.values()];
+  if (isBusy) return { kind: 'busy', text: replies[0]?.reply ?? '' };
+  // RFC 5321 §4.2.3: 450 mailbox unavailable, 451 local error; with all recipients that is as often "not so fast" as greylisting.
+  const isSlower = replies.every(({ kind, reply }) => kind === 'later' && /^45[01]/.test(reply));
+  return isSlower ? { kind: 'slower' } : { kind: 'fine', tookMs };
 }
 
 /** RFC 3461 §4.1: where nothing was asked, failures are told, and delays. */

@@ -5,7 +5,9 @@
  * What it cannot do, since SMTP cannot (RFC 1047): a host that has taken the message may die, or the connection may break, before its 250 has reached us.
  * Then nobody can know, and the message is sent again: twice is better than never. The same holds for the microseconds between the kernel's receiving
  * the 250 and our write, and for a power cut, since lines are written (which survives the death of the process) and not synced.
- * It is local: a second gateway that takes over a dead one's jobs cannot ask it.
+ *
+ * Where several gateways share a queue, the one that takes over a dead one's jobs cannot read its disk: so each entry is also a mark of the queue, written
+ * at once, and awaited before the attempt ends. A gateway that dies within these milliseconds has its message sent again.
  */
 import { createHash } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
@@ -16,7 +18,16 @@ const dayMs = 24 * 3_600_000;
 const keptDays = 7;
 const shape = /^delivered-(\d+)\.log$/;
 
+/** The queue's marks, where other gateways see them. */
+export interface SharedMarks {
+  getMark(key: string): Promise<Uint8Array | undefined>;
+  setMark(key: string, value: Uint8Array, expiresAt: number): Promise<void>;
+}
+
 export class Ledger {
+  readonly #shared: SharedMarks | undefined;
+  /** Marks being written, by job. */
+  readonly #sharing = new Map<string, Promise<void>>();
   readonly #dir: string;
   readonly #now: () => number;
   /** Per day, so that a whole day can be forgotten: some 60 bytes for each delivered recipient of a week. */
@@ -25,7 +36,8 @@ export class Ledger {
   #fd: number | undefined;
 
   /** Reads what was written in the last week. A last line that was cut by a kill is ignored. */
-  constructor(dir: string, now: () => number) {
+  constructor(dir: string, now: () => number, shared?: SharedMarks) {
+    this.#shared = shared;
     this.#dir = dir;
     this.#now = now;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
@@ -61,12 +73,33 @@ export class Ledger {
     const at = this.#now();
     const keys = recipients.map((recipient) => keyOf(jobId, recipient));
     for (const key of keys) this.#days.get(this.#today)?.add(key);
+    if (this.#shared !== undefined) this.#share(jobId, keys, this.#shared);
     if (this.#fd !== undefined) writeSync(this.#fd, keys.map((key) => `${key} ${at}\n`).join(''));
   }
 
-  has(jobId: string, recipient: string): boolean {
+  #share(jobId: string, keys: readonly string[], shared: SharedMarks): void {
+    const expiresAt = this.#now() + keptDays * dayMs;
+    const writing = Promise.all(keys.map((key) => shared.setMark(markOf(key), new Uint8Array([1]), expiresAt)));
+    this.#sharing.set(
+      jobId,
+      writing.then(() => undefined),
+    );
+    // Whoever waits for it is told; nobody may.
+    writing.catch(() => undefined);
+  }
+
+  /** Resolves when the other gateways can know. Rejects when they could not be told. */
+  async shared(jobId: string): Promise<void> {
+    const writing = this.#sharing.get(jobId);
+    this.#sharing.delete(jobId);
+    await writing;
+  }
+
+  /** Rejects where another gateway may know and cannot be asked. */
+  async has(jobId: string, recipient: string): Promise<boolean> {
     const key = keyOf(jobId, recipient);
-    return [...this.#days.values()].some((day) => day.has(key));
+    if ([...this.#days.values()].some((day) => day.has(key))) return true;
+    return (await this.#shared?.getMark(markOf(key))) !== undefined;
   }
 
   close(): void {
@@ -74,6 +107,10 @@ export class Ledger {
     this.#fd = undefined;
     this.#today = -1;
   }
+}
+
+function markOf(key: string): string {
+  return `delivered ${key}`;
 }
 
 /** 120 bits, and no address in the file. */

@@ -11,8 +11,11 @@ import { deliverWorker, type RelayLog, type Told, type Trace } from './deliver.t
 import { Intake, type IntakeParts } from './intake.ts';
 import { Ledger } from './ledger.ts';
 import type { NoticeFacts } from './notice.ts';
+import { defaultPaceLimits, type PaceLimits } from './pace/group-pace.ts';
+import { HostPace } from './pace/host-pace.ts';
 import { SmtpPool } from './pool.ts';
 import { lanePrefix } from './relay-job.ts';
+import { ResolverWatch } from './resolver-watch.ts';
 import type { RouteOptions } from './route.ts';
 import { sendingHistory } from './sending-history.ts';
 import { TlsBook } from './tls-report/tls-book.ts';
@@ -33,9 +36,9 @@ export interface RelaySettings {
   readonly allowPrivate?: boolean;
   readonly retry?: RetrySettings;
   readonly times?: SmtpTimes;
-  /** Deliveries at once: in all, and to one domain. */
+  /** Deliveries at once: in all, and to servers of one group: at first, and at most. */
   readonly concurrency?: number;
-  readonly perDomain?: number;
+  readonly pace?: PaceLimits;
 }
 
 /** What the relay needs of the ring; GatewayPost fits, with `fetch` and `store` bound to it. */
@@ -69,10 +72,10 @@ export interface Relay {
   stop(graceMs: number): Promise<void>;
 }
 
-/** Most of the time of a delivery is waiting; each holds a message in memory. */
-const defaultConcurrency = 30;
-/** Large hosts take some connections from one sender before they object. */
-const defaultPerDomain = 4;
+/** Most of the time of a delivery is waiting; dead and slow hosts hold places for half a minute, and leave half of these to the others. */
+const defaultConcurrency = 200;
+/** Messages in memory. */
+const maxBytesAtOnce = 128 * 1024 * 1024;
 
 export function startRelay(options: RelayOptions): Relay {
   const { queue, post, resolver, settings, hostname, now, random, log, trace, ring } = options;
@@ -103,13 +106,18 @@ export function startRelay(options: RelayOptions): Relay {
     now,
     log,
   });
-  const ledger = new Ledger(options.ledgerDir, now);
+  const ledger = new Ledger(options.ledgerDir, now, queue.isShared ? queue : undefined);
+  const concurrency = settings.concurrency ?? defaultConcurrency;
+  const limits = settings.pace ?? defaultPaceLimits;
+  const pace = new HostPace({ marks: queue, total: concurrency, limits, now, random, log });
   const worker = deliverWorker({
     resolver,
     pool,
     transport,
     tlsResult: (result) => tls.add(result),
     ledger,
+    pace,
+    resolverWatch: new ResolverWatch({ resolver, now, random }),
     hostname,
     returnPaths: options.returnPaths,
     route: {
@@ -131,8 +139,10 @@ export function startRelay(options: RelayOptions): Relay {
   const handle = queue.work(
     {
       match: (lane) => lane.startsWith(lanePrefix),
-      concurrency: settings.concurrency ?? defaultConcurrency,
-      perLane: settings.perDomain ?? defaultPerDomain,
+      concurrency,
+      perLane: limits.maxPlaces,
+      maxBytes: maxBytesAtOnce,
+      pace,
     },
     options.storage.whenOpen(worker),
   );

@@ -16,9 +16,15 @@ export interface Hop {
 
 export type Route =
   /** In the order to be tried; at least one. */
-  | { readonly kind: 'hosts'; readonly hops: readonly Hop[] }
+  | {
+      readonly kind: 'hosts';
+      readonly hops: readonly Hop[];
+      /** The same for all domains with the same servers: what one of them is asked to bear, all bear. */
+      readonly group: string;
+    }
   | { readonly kind: 'never'; readonly status: string; readonly why: string }
-  | { readonly kind: 'later'; readonly status: string; readonly why: string };
+  /** `unanswered`: a lookup got no answer, which may be our resolver's fault. */
+  | { readonly kind: 'later'; readonly status: string; readonly why: string; readonly unanswered: true };
 
 export interface RouteOptions {
   readonly resolver: Resolver;
@@ -46,7 +52,7 @@ type Found =
   | { kind: 'unknown'; why: string };
 
 // RFC 3463: 4.4.3 directory server failure, 5.1.2 bad destination system address, 5.4.4 unable to route, 5.4.6 routing loop.
-const later = (why: string): Route => ({ kind: 'later', status: '4.4.3', why });
+const later = (why: string): Route => ({ kind: 'later', status: '4.4.3', why, unanswered: true });
 const never = (status: string, why: string): Route => ({ kind: 'never', status, why });
 
 export async function routeTo(domain: string, options: RouteOptions): Promise<Route> {
@@ -110,11 +116,18 @@ async function addressesOf(
     }
   }
   const allowed = hops.filter(({ address }) => options.allowPrivate || isPublicAddress(address)).slice(0, maxHops);
-  if (allowed.length > 0) return { kind: 'hosts', hops: allowed };
+  if (allowed.length > 0) return { kind: 'hosts', hops: allowed, group: groupOf(servers) };
   if (reasons.length > 0)
     return later(`the addresses of the mail servers of ${domain} could not be looked up: ${reasons.join('; ')}`);
   if (hops.length > 0) return never('5.4.4', `the mail servers of ${domain} have private addresses only`);
   return never('5.4.4', `no mail server of ${domain} has an address`);
+}
+
+/** A lane's name has a bound, and so has this. */
+const maxGroupChars = 250;
+
+function groupOf(servers: readonly string[]): string {
+  return [...servers].sort().join(' ').slice(0, maxGroupChars);
 }
 
 /** IPv4 first: a sending address without reverse name, frequent with IPv6, is refused by many, and refused for good. */
@@ -133,13 +146,16 @@ async function lookUp(name: string, resolver: Resolver): Promise<Found> {
 async function smarthostRoute(smarthost: { host: string; port: number }, resolver: Resolver): Promise<Route> {
   const { host, port } = smarthost;
   const isSmarthost = true as const;
-  if (isIP(host) !== 0) return { kind: 'hosts', hops: [{ name: host, address: host, port, isSmarthost }] };
+  const group = `${host}:${port}`.slice(0, maxGroupChars);
+  if (isIP(host) !== 0) return { kind: 'hosts', group, hops: [{ name: host, address: host, port, isSmarthost }] };
   // RFC 6761 §6.3: localhost is not asked for.
-  if (host === 'localhost') return { kind: 'hosts', hops: [{ name: host, address: '127.0.0.1', port, isSmarthost }] };
+  if (host === 'localhost')
+    return { kind: 'hosts', group, hops: [{ name: host, address: '127.0.0.1', port, isSmarthost }] };
   const found = await lookUp(host, resolver);
   if (found.kind === 'addresses') {
     return {
       kind: 'hosts',
+      group,
       hops: found.addresses.slice(0, maxHops).map(({ address }) => ({ name: host, address, port, isSmarthost })),
     };
   }

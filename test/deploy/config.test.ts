@@ -52,7 +52,7 @@ describe('the configuration that init writes', () => {
     expect(config.gateway?.dns.servers).toEqual(['[::1]:53']);
     expect(config.gateway?.delivery.smarthost).toBe('mail.example.net:587');
     expect(config.gateway?.delivery.mxPort).toBe(2626);
-    expect(config.gateway?.queue).toEqual({ kind: 'redis', url: 'redis://127.0.0.1:1/0' });
+    expect(config.gateway?.queue).toMatchObject({ kind: 'redis', url: 'redis://127.0.0.1:1/0' });
   });
 
   it('has every port below 65536 up to the largest base', () => {

@@ -215,6 +215,54 @@ describe('from alice to the world', () => {
   });
 });
 
+describe('the postmaster', () => {
+  const laneOf = async (lane: string) => {
+    const { out } = await home.run('queue', 'lanes', '--json');
+    return (JSON.parse(out) as { lanes: { lane: string; due: number; paused?: object }[] }).lanes.find(
+      (one) => one.lane === lane,
+    );
+  };
+
+  test('pauses a domain, sees it paused, and resumes it', async () => {
+    const paused = await home.run('queue', 'pause', '--domain', 'Foreign.test', '--because', 'they asked us to');
+    expect(paused).toMatchObject({ code: 0 });
+    const { id } = await submit(['friend@foreign.test'], 'wait');
+    const lane = await until('it waits', async () => {
+      const found = await laneOf('out:foreign.test');
+      return found !== undefined && found.due > 0 ? found : undefined;
+    });
+    expect(lane.paused).toMatchObject({ lane: 'out:foreign.test', reason: 'they asked us to' });
+    expect((await home.run('status')).out).toContain('out:foreign.test (they asked us to)');
+    await epost.kill9('gateway');
+    expect((await home.run('queue', 'lanes')).out).toMatch(/out:foreign\.test .* paused /);
+    expect(arrived('friend@foreign.test', id)).toEqual([]);
+    expect((await home.run('queue', 'resume', '--domain', 'foreign.test')).code).toBe(0);
+    await until('it arrives', () => arrived('friend@foreign.test', id).length > 0);
+    expect((await home.run('queue', 'resume', '--domain', 'foreign.test')).code).toBe(3);
+    expect((await home.run('queue', 'pause')).code).toBe(2);
+  });
+
+  test('gives mail up by what it has in common, counted first, and its sender is told why', async () => {
+    outside.mx.refuse(
+      'never@foreign.test',
+      ...Array.from({ length: 90 }, () => ({ code: 451, text: '4.2.0 not yet' })),
+    );
+    await submit(['never@foreign.test'], 'one');
+    await submit(['never@foreign.test'], 'two');
+    const meant = ['--recipient', 'never@foreign.test', '--reason', 'not yet'];
+    await until('both wait', async () => {
+      const { out } = await home.run('queue', 'fail', ...meant, '--json');
+      return (JSON.parse(out) as { wouldSteer: number }).wouldSteer === 2;
+    });
+    const failed = await home.run('queue', 'fail', ...meant, '--because', 'mistyped', '--yes');
+    expect(failed).toMatchObject({ code: 0, out: expect.stringContaining('2 given up') as string });
+    await alice.waitFor('the notice', ({ bytes }) => bytes.includes('mistyped'));
+    const { out } = await home.run('queue', 'list', '--state', 'done', '--recipient', 'never@foreign.test', '--json');
+    const { jobs } = JSON.parse(out) as { jobs: { attempts: { why: string }[] }[] };
+    expect(jobs.every(({ attempts }) => attempts.some(({ why }) => why.includes('not yet')))).toBe(true);
+  });
+});
+
 describe.skipIf(missing('smtp-sink'))("postfix's smtp-sink", () => {
   test('takes what alice sends', async () => {
     // Another address of loopback, since --mx-port is one port for all.

@@ -4,7 +4,9 @@ import { createResolver } from '../../../gateway/dns/resolver.ts';
 import { defaultRetry } from '../../../gateway/relay/backoff.ts';
 import { deliverWorker } from '../../../gateway/relay/deliver.ts';
 import { Ledger } from '../../../gateway/relay/ledger.ts';
+import { HostPace } from '../../../gateway/relay/pace/host-pace.ts';
 import { SmtpPool } from '../../../gateway/relay/pool.ts';
+import { ResolverWatch } from '../../../gateway/relay/resolver-watch.ts';
 import { noPolicy } from '../../../gateway/relay/tls-report/session-result.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
@@ -12,8 +14,11 @@ import { openEmbeddedQueue } from '../../../queue/embedded.ts';
 const [dir = '', dns = '', port = ''] = process.argv.slice(2);
 const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: console.error };
 const queue = await openEmbeddedQueue({ dir: join(dir, 'queue'), role: 'owner', now: Date.now, log, minFreeBytes: 1 });
+const resolver = createResolver({ servers: [dns], timeoutMs: 1_000, now: Date.now });
 const worker = deliverWorker({
-  resolver: createResolver({ servers: [dns], timeoutMs: 1_000, now: Date.now }),
+  resolver,
+  pace: new HostPace({ marks: queue, total: 1, now: Date.now, random: Math.random, log }),
+  resolverWatch: new ResolverWatch({ resolver, now: Date.now, random: Math.random }),
   pool: new SmtpPool({ hostname: 'gw.example.org' }),
   transport: {
     of: async () => ({ kind: 'demand', demand: { kind: 'opportunistic' }, by: 'none', policy: noPolicy }),

@@ -46,6 +46,7 @@ const paths = returnPaths(Buffer.alloc(32, 1));
 let dir: string;
 let keys: DkimKey[];
 let dns: DnsServer;
+let isDnsDown: boolean;
 let sink: Sink;
 let queue: Queue;
 let relay: Relay;
@@ -71,6 +72,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
     log: quiet,
     minFreeBytes: 1,
   });
+  const real = createResolver({ servers: [dns.address], timeoutMs: 1_000, now: Date.now });
   relay = startRelay({
     queue,
     storage: openGate,
@@ -87,7 +89,9 @@ async function start(settings: RelaySettings = {}): Promise<void> {
       fetch: async () => fetched(),
       store: async () => ({}),
     },
-    resolver: createResolver({ servers: [dns.address], timeoutMs: 1_000, now: Date.now }),
+    resolver: {
+      resolve: async (name, type) => (isDnsDown ? { kind: 'unknown', reason: 'silent' } : real.resolve(name, type)),
+    },
     settings: {
       mxPort: sink.port,
       allowPrivate: true,
@@ -114,6 +118,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
 
 beforeEach(async () => {
   notices = [];
+  isDnsDown = false;
   decidedOn = [];
   tell = () => ({ kind: 'sent' });
   fetched = () => message;
@@ -131,6 +136,8 @@ beforeEach(async () => {
       ],
     },
     'dead-host.example': { A: ['127.0.0.2'] },
+    'nowhere.example': { MX: [{ preference: 10, exchange: 'dead-host.example' }] },
+    'broken.example': 'servfail',
   });
   await start();
 });
@@ -177,6 +184,56 @@ async function accepted(to: string[], domain = 'dest.example', fields: Fields = 
   expect(await ask(one)).toEqual({ verdict: 'accepted' });
   return { one, done: () => until('the job is done', async () => (await jobOf(one, domain))?.state === 'done') };
 }
+
+describe('pace and trouble', () => {
+  test('a resolver that answers nothing burns no attempt and lets no mail expire; when it answers, the mail goes', async () => {
+    await relay.stop(1_000);
+    await queue.close();
+    await start({ retry: { firstMs: 20, maxMs: 50, giveUpMs: 1_000 } });
+    isDnsDown = true;
+    const { one, done } = await accepted(['bob@dest.example']);
+    await until('it was put off', async () => (await jobOf(one))?.putOff !== undefined);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1_100);
+    });
+    // Older than it may become, and asked for once more.
+    await queue.retry(`relay ${one.id} dest.example`);
+    await until('it was put off again', async () => ((await jobOf(one))?.dueAt ?? 0) > Date.now() + 1_000);
+    expect(await jobOf(one)).toMatchObject({ state: 'due', attemptCount: 0, attempts: [] });
+    expect((await jobOf(one))?.putOff).toContain('the resolver answers nothing');
+    expect(notices).toEqual([]);
+    isDnsDown = false;
+    await queue.retry(`relay ${one.id} dest.example`);
+    await done();
+    expect(sink.received).toHaveLength(1);
+  });
+
+  test('a domain whose own name servers are dead is tried again as any dead destination', async () => {
+    const { one } = await accepted(['bob@broken.example'], 'broken.example');
+    await until('it was tried', async () => ((await jobOf(one, 'broken.example'))?.attemptCount ?? 0) > 0);
+    expect((await jobOf(one, 'broken.example'))?.attempts[0]?.why).toContain('could not be looked up');
+  });
+
+  test('a host that does not answer is asked by one message, and the others are told so', async () => {
+    const sent = await Promise.all([1, 2, 3].map(async () => accepted(['x@nowhere.example'], 'nowhere.example')));
+    const whys = async () =>
+      (await Promise.all(sent.map(async ({ one }) => jobOf(one, 'nowhere.example')))).flatMap(
+        (job) => job?.attempts ?? [],
+      );
+    await until('all were tried', async () => (await whys()).length >= 12);
+    expect((await whys()).filter(({ why }) => why.includes('not tried again so soon')).length).toBeGreaterThan(6);
+  });
+
+  test('what is to be ended is ended, and its sender told why', async () => {
+    sink.script.rcpt = () => '451 4.7.1 not yet';
+    const { one, done } = await accepted(['bob@dest.example']);
+    await until('it was tried', async () => ((await jobOf(one))?.attemptCount ?? 0) > 0);
+    await until('it can be ended', async () => queue.fail(`relay ${one.id} dest.example`, 'sent by mistake'));
+    await done();
+    expect(notices.at(-1)?.recipients).toMatchObject([{ address: 'bob@dest.example', action: 'failed' }]);
+    expect(notices.at(-1)?.recipients[0]?.text).toContain('sent by mistake');
+  });
+});
 
 describe('delivery', () => {
   test('a message arrives signed by both keys, put in order, and as it was signed', async () => {

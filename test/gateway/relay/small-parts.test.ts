@@ -20,19 +20,56 @@ describe('the ledger', () => {
     const [file = ''] = await readdir(dir);
     await appendFile(join(dir, file), 'cut-off');
     const second = new Ledger(dir, () => now);
-    const known = () => ['a@x', 'b@x', 'c@x'].map((recipient) => second.has('job 1', recipient));
-    expect([...known(), second.has('job 2', 'a@x')]).toEqual([true, true, false, false]);
+    const known = async () =>
+      Promise.all(['a@x', 'b@x', 'c@x'].map(async (recipient) => second.has('job 1', recipient)));
+    expect([...(await known()), await second.has('job 2', 'a@x')]).toEqual([true, true, false, false]);
     second.write('job 3', ['c@x']);
     now += 6 * 86_400_000;
     second.write('job 4', ['d@x']);
-    expect(known()).toEqual([true, true, false]);
+    expect(await known()).toEqual([true, true, false]);
     now += 2 * 86_400_000;
     second.write('job 5', ['e@x']);
-    expect([...known(), second.has('job 4', 'd@x')]).toEqual([false, false, false, true]);
+    expect([...(await known()), await second.has('job 4', 'd@x')]).toEqual([false, false, false, true]);
     expect(await readdir(dir)).toHaveLength(2);
     first.close();
     second.close();
     await rm(dir, { recursive: true });
+  });
+});
+
+describe('a ledger that gateways share', () => {
+  const atHome = async (use: (dirs: [string, string]) => Promise<void>): Promise<void> => {
+    const dirs = await Promise.all([1, 2].map(async () => mkdtemp(join(tmpdir(), 'epost-ledger-'))));
+    await use(dirs as [string, string]);
+    await Promise.all(dirs.map(async (dir) => rm(dir, { recursive: true })));
+  };
+
+  test('tells another gateway, whose disk is another, what was taken', async () => {
+    await atHome(async ([one, two]) => {
+      const kept = new Map<string, Uint8Array>();
+      const marks = {
+        getMark: async (key: string) => kept.get(key),
+        setMark: async (key: string, value: Uint8Array) => void kept.set(key, value),
+      };
+      const [first, second] = [new Ledger(one, Date.now, marks), new Ledger(two, Date.now, marks)];
+      first.write('job 1', ['a@x']);
+      await first.shared('job 1');
+      expect([await second.has('job 1', 'a@x'), await second.has('job 1', 'b@x')]).toEqual([true, false]);
+      first.close();
+      second.close();
+    });
+  });
+
+  test('says so where the others could not be told or asked, and knows its own all the same', async () => {
+    await atHome(async ([one]) => {
+      const away = async () => Promise.reject(new Error('Redis is away'));
+      const ledger = new Ledger(one, Date.now, { getMark: away, setMark: away });
+      ledger.write('job 1', ['a@x']);
+      await expect(ledger.shared('job 1')).rejects.toThrow('away');
+      expect(await ledger.has('job 1', 'a@x')).toBe(true);
+      await expect(ledger.has('job 1', 'b@x')).rejects.toThrow('away');
+      ledger.close();
+    });
   });
 });
 

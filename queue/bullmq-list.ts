@@ -3,7 +3,7 @@ import type { Job as BullJob, Queue as BullQueue, JobType } from 'bullmq';
 import type { Redis } from 'ioredis';
 import { type BullData, type Extra, jobFrom, readExtras, stateOf } from './bullmq-job.ts';
 import { aboutMatches } from './job-limits.ts';
-import type { Job, JobFilter, JobState, LaneFacts } from './queue.ts';
+import { everyLane, type Job, type JobFilter, type JobState, type LaneFacts } from './queue.ts';
 
 export interface ListParts {
   readonly redis: Redis;
@@ -81,6 +81,12 @@ export async function* unfinishedJobs(parts: ListParts): AsyncGenerator<Job> {
   for await (const { job, extra, state } of eachJob(parts, ['held', 'due', 'failed'], () => true)) {
     yield jobFrom(job, extra, state, false);
   }
+}
+
+/** Jobs of a lane (or of all) that could be tried now and sleep: a gateway that is gone had parked them. */
+export async function* sleepingJobs(parts: ListParts, lane: string, now: number): AsyncGenerator<string> {
+  const wanted = (data: BullData): boolean => lane === everyLane || data.lane === lane;
+  for await (const { job, extra } of eachJob(parts, ['due'], wanted)) if (extra.dueAt <= now) yield job.id!;
 }
 
 type Counting = { -readonly [K in keyof LaneFacts]: LaneFacts[K] };

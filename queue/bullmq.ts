@@ -8,7 +8,7 @@ import { Queue as BullQueue, Worker as BullWorker } from 'bullmq';
 import { Redis } from 'ioredis';
 import { BullAttempts } from './bullmq-attempt.ts';
 import { type BullData, bullId, jobFrom } from './bullmq-job.ts';
-import { bullLanes, listBullJobs, unfinishedJobs } from './bullmq-list.ts';
+import { bullLanes, listBullJobs, sleepingJobs, unfinishedJobs } from './bullmq-list.ts';
 import { BullSteering } from './bullmq-steer.ts';
 import { defaultSetbackDelays, type SetbackDelays } from './course.ts';
 import { checkLane, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
@@ -319,7 +319,14 @@ class BullBackedQueue implements Queue {
   async resume(lane: string): Promise<boolean> {
     const gone = await this.#ask(() => this.#redis.hdel(this.#pausedKey, lane));
     await this.#readPauses();
+    if (gone > 0) await this.#ask(() => this.#wakeAll(lane));
     return gone > 0;
+  }
+
+  /** What other gateways had parked, dead ones among them. */
+  async #wakeAll(lane: string): Promise<void> {
+    const parts = { redis: this.#redis, bull: this.#bull };
+    for await (const id of sleepingJobs(parts, lane, this.#options.now())) await this.#steering.callBack([id]);
   }
 
   async pauses(): Promise<Pause[]> {

@@ -5,6 +5,7 @@ import { InputFault } from '../config/problem.ts';
 import { askNode } from '../home/ask-node.ts';
 import { HomeFault } from '../home/fault.ts';
 import { readHomeFile, writeFileDurably } from '../home/files.ts';
+import { gatewayShare } from '../home/gateway-share.ts';
 import { inviteText, joinHome, parseInvite } from '../home/invite.ts';
 import { type Layout, layoutOf, userFiles } from '../home/layout.ts';
 import { issueNode } from '../home/node-files.ts';
@@ -44,11 +45,12 @@ export const nodeInvite: Command = {
   name: 'node invite',
   summary: 'let a further machine into the ring: prints an invitation for `epost join`',
   details:
-    'The invitation holds private keys: give it to nobody but the machine it is for. Without --out it is printed.\nWith --user for somebody whose mailbox is here, it moves: it is closed here at once, and waits for the machine that joins.',
+    'The invitation holds private keys: give it to nobody but the machine it is for. Without --out it is printed.\nWith --gateway it also holds the gateway’s identities, its DKIM keys and the address of the queue: whoever reads it can send as your domain.\nWith --user for somebody whose mailbox is here, it moves: it is closed here at once, and waits for the machine that joins.',
   positionals: [],
   options: {
     home: homeOption,
     user: userOption,
+    gateway: { help: 'the machine becomes a further gateway: the queue must lie in Redis, which both reach' },
     out: { value: 'FILE', help: 'write it there, readable by you alone, instead of printing it' },
     days: { value: 'N', help: `how long it can be used (default: ${defaultDays})`, check: numberBetween(1, 365) },
     'passphrase-file': passphraseOption,
@@ -73,6 +75,9 @@ export const nodeInvite: Command = {
         },
       ]);
     }
+    const gateway = given.switches.has('gateway')
+      ? await gatewayShare(layout, loadConfig(layout.config), passphrase)
+      : undefined;
     const owned = address === undefined ? undefined : await userFor(layout, authority, address, passphrase);
     const owner = address ?? authority.issued()[0]?.address ?? (`postmaster@${ring.name}` as Address);
     const text = inviteText({
@@ -82,6 +87,7 @@ export const nodeInvite: Command = {
       bootstrap,
       expiresAt: Date.now() + Number(given.values['days'] ?? defaultDays) * dayMs,
       ...(owned === undefined ? {} : { user: owned.user }),
+      ...(gateway === undefined ? {} : { gateway }),
     });
     saveAuthority(layout, authority);
     // The invitation must be in the owner's hands before the keys leave this home.
@@ -186,6 +192,10 @@ export const join: Command = {
           `made ${joined.layout.home}, a node of the ring ${joined.domain}; start it with \`epost up --home ${joined.layout.home}\``,
         );
       return exitCodes.done;
+    }
+    if (invite.gateway !== undefined) {
+      const { runUp } = await import('../process/up.ts');
+      return runUp({ folder, made: undefined, json: given.switches.has('json'), overrides: {}, passphraseFile });
     }
     const { runNode } = await import('../process/node-process.ts');
     return runNode({

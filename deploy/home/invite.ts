@@ -6,6 +6,7 @@ import { type Address, parseAddress } from '../../policy/address.ts';
 import { type Choices, configText } from '../config/template.ts';
 import { HomeFault } from './fault.ts';
 import { writeFileDurably } from './files.ts';
+import { type GatewayShare, gatewayChoices, gatewayShareSchema, placeGateway } from './gateway-share.ts';
 import type { Layout } from './layout.ts';
 import { type NodeCredentials, writeNodeFiles } from './node-files.ts';
 import { passwordRecordSchema } from './password.ts';
@@ -33,6 +34,7 @@ const inviteSchema = z.strictObject({
       mailbox: z.enum(['new', 'open']),
     })
     .optional(),
+  gateway: gatewayShareSchema.optional(),
 });
 
 /** What a further machine needs to be a node of the ring; with `user`, that user's mailbox lives there from then on. */
@@ -44,6 +46,8 @@ export interface Invite {
   readonly bootstrap: readonly string[];
   readonly expiresAt: number;
   readonly user?: LocalUser;
+  /** The machine becomes a further gateway of the ring. */
+  readonly gateway?: GatewayShare;
 }
 
 const prefix = 'epost-invite-1:';
@@ -52,7 +56,7 @@ const maxTextBytes = 2 * 1_048_576;
 
 /** The invitation as one line of text. It holds private keys: whoever has it is that node. */
 export function inviteText(invite: Invite): string {
-  const { user } = invite;
+  const { user, gateway } = invite;
   const encoded = cbor.encode({
     version: 1,
     ring: invite.ring,
@@ -61,6 +65,7 @@ export function inviteText(invite: Invite): string {
     certificate: invite.node.certificate,
     bootstrap: [...invite.bootstrap],
     expiresAt: invite.expiresAt,
+    ...(gateway === undefined ? {} : { gateway }),
     ...(user === undefined
       ? {}
       : {
@@ -93,7 +98,8 @@ export function parseInvite(text: string, now: number): Invite {
   }
   const checked = inviteSchema.safeParse(value);
   if (!checked.success) throw bad('it is damaged, or of another version');
-  const { user, seed, certificate, ...rest } = checked.data;
+  const { user, seed, certificate, gateway, ...common } = checked.data;
+  const rest = gateway === undefined ? common : { ...common, gateway };
   if (rest.expiresAt < now) throw bad(`it ran out on ${new Date(rest.expiresAt).toISOString()}`);
   if (user === undefined) return { ...rest, node: { seed, certificate } };
   const address = parseAddress(user.address);
@@ -126,9 +132,12 @@ export async function joinHome(
     writeFileDurably(staging.node.bootstrap, `${JSON.stringify(invite.bootstrap)}\n`);
     if (invite.user !== undefined) await placeUser(staging, invite.user, choices.passphrase);
     await makeSelfSignedTls(staging, choices.hostname, choices.now);
+    if (invite.gateway !== undefined) await placeGateway(staging, invite.gateway, choices.passphrase);
     writeFileDurably(
       staging.config,
-      configText({ ...choices, domain, dns: [], mxPort: 25, postmaster: '', gateway: false }),
+      invite.gateway === undefined
+        ? configText({ ...choices, domain, dns: [], mxPort: 25, postmaster: '', gateway: false })
+        : configText({ ...choices, ...gatewayChoices(invite.gateway), domain }),
     );
     writeFileDurably(staging.ring, invite.ring);
   });

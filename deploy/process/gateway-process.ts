@@ -48,6 +48,8 @@ const republishMs = 86_400_000;
 // Labels of metrics are kept by whoever collects them.
 const maxPausesShown = 100;
 const publishRetryMs = 10_000;
+// Of several gateways each looks whether it is still named beside the others; one that published at the same moment may have left it out.
+const lookAgainMs = 60_000;
 
 /** What the gateway needs of the files that a person writes. */
 interface Given {
@@ -125,14 +127,17 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   let publishing: NodeJS.Timeout | undefined;
   // A ring of which too few answer must not keep the gateway from starting: those who write to it are told to come again, and it heals by itself.
   const publish = async (): Promise<void> => {
-    const published = await publishIdentities(door, [identity, mailerDaemon]).then(
+    const published = await publishIdentities(door, [identity, mailerDaemon], queue.isShared).then(
       () => true,
       (fault: unknown) => {
         log.warn({ fault, retryInMs: publishRetryMs }, 'the gateway’s directory entry could not be published');
         return false;
       },
     );
-    if (!lifetime.signal.aborted) publishing = setTimeout(republish, published ? republishMs : publishRetryMs);
+    if (!lifetime.signal.aborted) {
+      const againMs = queue.isShared ? lookAgainMs : republishMs;
+      publishing = setTimeout(republish, published ? againMs : publishRetryMs);
+    }
   };
   // It never rejects.
   const republish = (): void => {
@@ -292,8 +297,13 @@ async function whenConnected(door: Door, signal: AbortSignal): Promise<void> {
   while (!door.connected() && !signal.aborted) await sleep(doorRetryMs);
 }
 
-async function publishIdentities(door: Door, identities: readonly GatewayIdentity[]): Promise<void> {
-  const { peerId } = (await door.call('status', {})) as { peerId: string };
+/** `together`: other nodes may be at home for the same identities, as long as they are up. */
+async function publishIdentities(door: Door, identities: readonly GatewayIdentity[], together: boolean): Promise<void> {
+  const { peerId, members } = (await door.call('status', {})) as {
+    peerId: string;
+    members: readonly { peerId: string; up: boolean }[];
+  };
+  const up = new Set(members.filter((member) => member.up).map((member) => member.peerId));
   for (const { certificate, keys } of identities) {
     await publishRecord({
       store: {
@@ -301,6 +311,7 @@ async function publishIdentities(door: Door, identities: readonly GatewayIdentit
         publishIdentity: (entry) => door.call('publish', entry),
       },
       peerId,
+      ...(together ? { alsoAt: (contacts: readonly string[]) => contacts.filter((one) => up.has(one)) } : {}),
       address: certificate.address,
       certificate: certificate.bytes,
       signing: keys.signing,

@@ -3,6 +3,10 @@ import type { Lookup } from '../../node/store/directory.ts';
 import { type DirectoryEntry, makeIdentityRecord } from '../../node/store/directory.ts';
 import type { Address } from '../../policy/address.ts';
 
+/** As many as a record takes (node/store/directory.ts). */
+const maxContacts = 8;
+const freshMs = 86_400_000;
+
 export interface RecordToPublish {
   readonly store: {
     lookupIdentity(address: Address): Promise<Lookup>;
@@ -10,6 +14,8 @@ export interface RecordToPublish {
   };
   /** The node where the identity is at home. */
   readonly peerId: string;
+  /** Of nodes that the ring knows for this identity already, those where it still is. */
+  readonly alsoAt?: (contacts: readonly string[]) => readonly string[];
   readonly address: Address;
   readonly certificate: Uint8Array;
   readonly signing: SigningKey;
@@ -22,10 +28,19 @@ export interface RecordToPublish {
  */
 export async function publishRecord(what: RecordToPublish): Promise<void> {
   const known = await what.store.lookupIdentity(what.address);
-  const last = known.kind === 'found' ? (known.record?.version ?? 0) : 0;
-  const record = makeIdentityRecord(
-    { address: what.address, version: Math.max(last + 1, what.now), contacts: [what.peerId], publishedAt: what.now },
+  const record = known.kind === 'found' ? known.record : undefined;
+  const others = (record?.contacts ?? []).filter((one) => one !== what.peerId);
+  const contacts = [what.peerId, ...(what.alsoAt?.(others) ?? [])].slice(0, maxContacts);
+  // Two that are at home together would otherwise overtake each other for ever.
+  const isSame = record !== undefined && sameSet(record.contacts, contacts);
+  if (what.alsoAt !== undefined && isSame && what.now - record.publishedAt < freshMs) return;
+  const next = makeIdentityRecord(
+    { address: what.address, version: Math.max((record?.version ?? 0) + 1, what.now), contacts, publishedAt: what.now },
     what.signing,
   );
-  await what.store.publishIdentity({ certificate: what.certificate, record });
+  await what.store.publishIdentity({ certificate: what.certificate, record: next });
+}
+
+function sameSet(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((entry) => other.includes(entry));
 }

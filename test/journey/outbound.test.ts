@@ -256,7 +256,10 @@ describe('the postmaster', () => {
     });
     const failed = await home.run('queue', 'fail', ...meant, '--because', 'mistyped', '--yes');
     expect(failed).toMatchObject({ code: 0, out: expect.stringContaining('2 given up') as string });
-    await alice.waitFor('the notice', ({ bytes }) => bytes.includes('mistyped'));
+    await alice.waitFor(
+      'the notice',
+      ({ bytes }) => bytes.includes('Status: 5.0.0') && bytes.includes('never@foreign.test'),
+    );
     const { out } = await home.run('queue', 'list', '--state', 'done', '--recipient', 'never@foreign.test', '--json');
     const { jobs } = JSON.parse(out) as { jobs: { attempts: { why: string }[] }[] };
     expect(jobs.every(({ attempts }) => attempts.some(({ why }) => why.includes('not yet')))).toBe(true);

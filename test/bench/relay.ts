@@ -27,15 +27,14 @@ function kindOf(n: number): Kind {
 
 /** How often each message was taken. */
 const taken = new Map<number, number>();
-let goodTaken = 0;
-let lastGoodAt = 0;
+const progress = { good: 0, lastAt: 0 };
 
 function took(n: number): void {
   const before = taken.get(n) ?? 0;
   taken.set(n, before + 1);
   if (before > 0 || kindOf(n % domains) !== 'good') return;
-  goodTaken += 1;
-  lastGoodAt = performance.now();
+  progress.good += 1;
+  progress.lastAt = performance.now();
 }
 
 function serve(socket: Socket): void {
@@ -101,7 +100,7 @@ function zone(): Zone {
 
 async function run(what: string, count: number, spread: number, killEveryMs: number | undefined): Promise<void> {
   taken.clear();
-  goodTaken = 0;
+  progress.good = 0;
   const dir = await mkdtemp(join(tmpdir(), 'epost-bench-relay-'));
   const dns = await startDnsServer(zone());
   const { port, servers } = await startSinks();
@@ -116,9 +115,10 @@ async function run(what: string, count: number, spread: number, killEveryMs: num
   };
   let child = await start(true);
   const from = performance.now();
-  while (goodTaken < wanted && performance.now() - from < limitMs) {
+  const isOver = (): boolean => progress.good >= wanted || performance.now() - from >= limitMs;
+  while (!isOver()) {
     await sleep(killEveryMs === undefined ? 50 : killEveryMs * (0.5 + Math.random()));
-    if (killEveryMs === undefined || goodTaken >= wanted) continue;
+    if (killEveryMs === undefined || isOver()) continue;
     const ended = once(child, 'close');
     child.kill('SIGKILL');
     await ended;
@@ -126,7 +126,7 @@ async function run(what: string, count: number, spread: number, killEveryMs: num
     child = await start(false);
   }
   maxRss = await residentMiB(child.pid ?? 0);
-  const tookMs = lastGoodAt - from;
+  const tookMs = progress.lastAt - from;
   const ended = once(child, 'close');
   child.kill('SIGKILL');
   await ended;
@@ -136,7 +136,7 @@ async function run(what: string, count: number, spread: number, killEveryMs: num
   const twice = [...taken.values()].filter((times) => times > 1).length;
   const slow = [...taken.keys()].filter((n) => kindOf(n % domains) === 'slow').length;
   console.log(
-    `${what}  ${goodTaken} of ${wanted} to good domains in ${(tookMs / 1000).toFixed(1)} s, ${Math.round((goodTaken * 1000) / tookMs)}/s; ${slow} to slow ones; ${twice} twice; ${kills} kills; ${maxRss} MiB`,
+    `${what}  ${progress.good} of ${wanted} to good domains in ${(tookMs / 1000).toFixed(1)} s, ${Math.round((progress.good * 1000) / tookMs)}/s; ${slow} to slow ones; ${twice} twice; ${kills} kills; ${maxRss} MiB`,
   );
 }
 

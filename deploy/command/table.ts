@@ -13,8 +13,8 @@ import { policyHistory, policyInit, policyPromote, policyRollback } from './poli
 import { policyTest } from './policy-test.ts';
 import { policyUserCheck, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
-import { recover } from './recover.ts';
 import { queueLanes, queuePause, queueResume } from './queue-lanes.ts';
+import { recover } from './recover.ts';
 import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
 import { status } from './status.ts';

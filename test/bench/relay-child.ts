@@ -5,7 +5,7 @@ import { startRelay } from '../../gateway/relay/relay.ts';
 import { encodeRelayBody } from '../../gateway/relay/relay-job.ts';
 import { returnPaths } from '../../gateway/returns/return-path.ts';
 import { openEmbeddedQueue } from '../../queue/embedded.ts';
-import type { NewJob } from '../../queue/queue.ts';
+import type { NewJob, Worker } from '../../queue/queue.ts';
 
 const [dir = '', dns = '', port = '', messages = '0', domains = '1', isFirst = ''] = process.argv.slice(2);
 const quiet = () => undefined;
@@ -39,6 +39,7 @@ if (isFirst === 'first') {
 process.send?.('ready');
 startRelay({
   queue,
+  storage: { shut: () => undefined, whenOpen: (worker: Worker) => worker },
   post: {
     onRelayRequest: () => quiet,
     sendNotice: async () => ({ kind: 'sent' }),
@@ -52,6 +53,7 @@ startRelay({
     retry: { firstMs: 2_000, maxMs: 30_000, giveUpMs: 86_400_000 },
   },
   ledgerDir: join(dir, 'ledger'),
+  tlsReportDir: join(dir, 'tls'),
   hostname: 'gw.example.org',
   returnPaths: returnPaths(Buffer.alloc(32, 1)),
   ring: { name: 'example.org', domains: ['example.org'] },
@@ -64,7 +66,7 @@ startRelay({
   random: Math.random,
   log,
   trace: quiet,
-} as unknown as Parameters<typeof startRelay>[0]);
+});
 setInterval(() => {
   queue.counts().then((counts) => process.send?.(counts), quiet);
 }, 200);

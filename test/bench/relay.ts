@@ -29,10 +29,12 @@ function kindOf(n: number): Kind {
 const taken = new Map<number, number>();
 const progress = { good: 0, lastAt: 0 };
 
+let spread = domains;
+
 function took(n: number): void {
   const before = taken.get(n) ?? 0;
   taken.set(n, before + 1);
-  if (before > 0 || kindOf(n % domains) !== 'good') return;
+  if (before > 0 || kindOf(n % spread) !== 'good') return;
   progress.good += 1;
   progress.lastAt = performance.now();
 }
@@ -98,7 +100,8 @@ function zone(): Zone {
   return Object.fromEntries(entries.flat());
 }
 
-async function run(what: string, count: number, spread: number, killEveryMs: number | undefined): Promise<void> {
+async function run(what: string, count: number, over: number, killEveryMs: number | undefined): Promise<void> {
+  spread = over;
   taken.clear();
   progress.good = 0;
   const dir = await mkdtemp(join(tmpdir(), 'epost-bench-relay-'));
@@ -134,7 +137,7 @@ async function run(what: string, count: number, spread: number, killEveryMs: num
   await dns.close();
   await rm(dir, { recursive: true, force: true });
   const twice = [...taken.values()].filter((times) => times > 1).length;
-  const slow = [...taken.keys()].filter((n) => kindOf(n % domains) === 'slow').length;
+  const slow = [...taken.keys()].filter((n) => kindOf(n % spread) === 'slow').length;
   console.log(
     `${what}  ${progress.good} of ${wanted} to good domains in ${(tookMs / 1000).toFixed(1)} s, ${Math.round((progress.good * 1000) / tookMs)}/s; ${slow} to slow ones; ${twice} twice; ${kills} kills; ${maxRss} MiB`,
   );

@@ -36,8 +36,11 @@ export interface PaceLimits {
   readonly maxPlaces: number;
 }
 
-/** A host that is asked by a stranger with three connections rarely objects; large ones object above twenty. */
-export const defaultPaceLimits: PaceLimits = { firstPlaces: 3, maxPlaces: 20 };
+/** One, so that a hundred dead and slow hosts that nobody knows yet do not take all places there are; large hosts object above twenty connections. */
+export const defaultPaceLimits: PaceLimits = { firstPlaces: 1, maxPlaces: 20 };
+
+/** A host rarely objects to so few: up to here each good answer is enough for one more. */
+const soonGiven = 5;
 
 /** A message that takes longer ties up a place that others could use: no more of these. */
 const quickMs = 3_000;
@@ -91,6 +94,7 @@ function afterFine(before: GroupPace, tookMs: number, limits: PaceLimits): Group
   if (!isQuick) return { ...calm, streak: 0 };
   const streak = before.streak + 1;
   // One more for each round of good answers: as many as there are places.
-  if (streak < before.places || before.places >= limits.maxPlaces) return { ...calm, streak };
+  const needed = before.places < soonGiven ? 1 : before.places;
+  if (streak < needed || before.places >= limits.maxPlaces) return { ...calm, streak };
   return { ...calm, places: before.places + 1, streak: 0 };
 }

@@ -24,7 +24,8 @@ function after(answers: readonly GroupAnswer[], everyMs = 1_000): GroupPace {
 describe('the pace of a group', () => {
   const rows: readonly [why: string, answers: GroupAnswer[], everyMs: number, expected: Partial<GroupPace>][] = [
     ['starts low', [], 1, { places: 2, restUntil: 0, awayUntil: 0 }],
-    ['grows by one with each round of good answers', [fine, fine, fine, fine, fine], 1, { places: 4 }],
+    ['grows by one with each good answer at first', [fine, fine, fine], 1, { places: 5 }],
+    ['and then with each round of them', Array.from({ length: 8 }, () => fine), 1, { places: 6 }],
     ['ends growing at its bound', Array.from({ length: 200 }, () => fine), 1, { places: 8 }],
     [
       'does not grow for a host that takes its time',
@@ -46,7 +47,7 @@ describe('the pace of a group', () => {
       { places: 1, restUntil: 2_000, troubles: 1 },
     ],
     ['rests a minute at most', Array.from({ length: 30 }, () => busy), 100_000, { restUntil: 2_960_000 }],
-    ['does not rest for greylisting, and does less', [fine, fine, { kind: 'slower' }], 1, { places: 1, restUntil: 0 }],
+    ['does not rest for greylisting, and does less', [fine, fine, { kind: 'slower' }], 1, { places: 2, restUntil: 0 }],
     [
       'asks a host that is away ever more seldom, and one at a time',
       [away, away],

@@ -35,10 +35,10 @@ What was known:
   dmarc.reason = "no aligned signature"
 
 Rules, in order:
-  one-author did not match because author.kind != "single" is false, with author.kind = "single".
-  tried, in shadow mode, did not match because class == "aligned" is false, with class = "none".
-  slow matched because client.loopback is false, with client.loopback = false; 192.0.2.0/24 is within its limit of 5/m.
-  refuse matched because dmarc.result == "fail" is true, with dmarc.result = "fail" and dmarc.policy == "reject" is true, with dmarc.policy = "reject": reject (DMARC).
+  one-author did not match because author.kind is "single".
+  tried, in shadow mode, did not match because class is "none", not "aligned".
+  slow matched because client.loopback is false; 192.0.2.0/24 is within its limit of 5/m.
+  refuse matched because dmarc.result is "fail", and dmarc.policy is "reject": reject (DMARC).
 
 Policy ${loaded.policy.hash.slice(0, 12)}.
 `);

@@ -25,7 +25,7 @@ const known: fc.Arbitrary<KnownEvidence> = fc
         (fact.type === 'int' ? n * 100 : fact.type === 'bool' ? n % 2 === 0 : fact.type === 'string' ? text : [text]);
       (groups[fact.group] ??= {})[fact.name] = value;
     }
-    return groups as KnownEvidence;
+    return groups;
   });
 
 const conditions = [

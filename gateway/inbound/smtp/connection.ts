@@ -139,7 +139,9 @@ export class Connection {
     let left = maxLingerBytes;
     this.#socket.on('data', (piece: Buffer) => {
       left -= piece.length;
-      if (left < 0) this.destroy();
+      if (left >= 0) return;
+      this.#parts.offended();
+      this.destroy();
     });
     this.#socket.resume();
   }
@@ -236,7 +238,10 @@ export class Connection {
   async #obey(command: Command): Promise<void> {
     if (talk.has(command.verb)) {
       this.#talk += 1;
-      if (this.#talk > this.#parts.limits.commandsWithoutMail) return this.finish(replies.tooMuchTalk);
+      if (this.#talk > this.#parts.limits.commandsWithoutMail) {
+        this.#parts.offended();
+        return this.finish(replies.tooMuchTalk);
+      }
     }
     const { hostname, limits, session, certificates } = this.#parts;
     const secure = this.#tls.used;

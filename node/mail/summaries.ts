@@ -24,6 +24,8 @@ export class Summaries {
   /** As a key object: from octets Node takes four times as long for each message. */
   readonly #key: KeyObject;
   readonly #log: Log;
+  /** On their way to the disk, and not to be read from there yet. */
+  readonly #writing = new Map<string, Buffer>();
 
   private constructor(db: RootDatabase<Uint8Array, string>, key: Uint8Array, log: Log) {
     this.#db = db;
@@ -46,7 +48,7 @@ export class Summaries {
   }
 
   get(emailId: string): Buffer | undefined {
-    const sealed = this.#db.getBinary(emailId);
+    const sealed = this.#writing.get(emailId) ?? this.#db.getBinary(emailId);
     if (sealed === undefined || sealed.length < nonceBytes + tagBytes) return undefined;
     try {
       const decipher = createDecipheriv('aes-256-gcm', this.#key, sealed.subarray(0, nonceBytes));
@@ -66,9 +68,15 @@ export class Summaries {
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce);
     cipher.setAAD(Buffer.from(emailId));
     const sealed = Buffer.concat([nonce, cipher.update(summary), cipher.final(), cipher.getAuthTag()]);
-    this.#db.put(emailId, sealed).catch((fault: unknown) => {
-      this.#log.debug({ err: fault }, 'a summary was not kept; the message is read again');
-    });
+    this.#writing.set(emailId, sealed);
+    this.#db
+      .put(emailId, sealed)
+      .catch((fault: unknown) => {
+        this.#log.debug({ err: fault }, 'a summary was not kept; the message is read again');
+      })
+      .finally(() => {
+        if (this.#writing.get(emailId) === sealed) this.#writing.delete(emailId);
+      });
   }
 
   async close(): Promise<void> {

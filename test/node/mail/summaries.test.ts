@@ -22,6 +22,8 @@ describe('what is remembered of messages', () => {
   it('is there after a restart, for who has the key', async () => {
     let summaries = await Summaries.open(path.join(dir, 'summaries'), key, silent);
     summaries.put('M1', Buffer.from('Subject: secret'));
+    // At once, though the disk does not have it yet.
+    expect(String(summaries.get('M1'))).toBe('Subject: secret');
     summaries = await reopened(summaries);
     expect(String(summaries.get('M1'))).toBe('Subject: secret');
     expect(summaries.get('M2')).toBeUndefined();

@@ -164,7 +164,11 @@ export class Connection {
       this.finish(result.reply);
       return false;
     }
-    if (distrusted) await tarpit.hold(limits.greetingWaitMs, this.#over.signal);
+    if (distrusted) {
+      await tarpit.hold(limits.greetingWaitMs, this.#over.signal);
+      // However late the timer was: what has come by now is read before it is looked at.
+      await turn();
+    }
     if (this.#input.isWaiting) {
       offended();
       this.finish(replies.early);

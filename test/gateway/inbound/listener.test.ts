@@ -333,7 +333,7 @@ describe('stopping', () => {
     idle.socket.end();
     busy.socket.end();
     await stopped;
-    expect(gateway.listener.sessions()).toBe(0);
+    await expect.poll(() => gateway.listener.sessions()).toBe(0);
   });
 });
 

@@ -69,7 +69,15 @@ export class Arrivals {
 
   /** The last one attached under a key takes over from the one before. */
   attach(recipient: Recipient): () => void {
-    const to = recipient.certificate.signingKey;
+    const keys = [recipient.certificate, ...(recipient.retired ?? [])].map(({ signingKey }) => signingKey);
+    const distinct = new Map(keys.map((key) => [hex(key), key]));
+    const undoings = [...distinct.values()].map((key) => this.#attach(recipient, key));
+    return () => {
+      for (const undo of undoings) undo();
+    };
+  }
+
+  #attach(recipient: Recipient, to: Uint8Array): () => void {
     const one: Attached = {
       recipient,
       to,

@@ -44,12 +44,12 @@ export class Holder {
     // By whose node it is, so that many nodes of one identity get no more than one. Who wrote an item is sealed, and so is not for a holder to count.
     const allowed = this.#rates.draw(from.owner, items.length);
     const answers = items.map(async (item, number) =>
-      number < allowed ? this.#putOne(item) : ({ kind: 'busy' } as const),
+      number < allowed ? this.#putOne(item, from.owner) : ({ kind: 'busy' } as const),
     );
     return encodePutAnswers(await Promise.all(answers));
   }
 
-  async #putOne(item: Carried): Promise<PutAnswer> {
+  async #putOne(item: Carried, bringer: string): Promise<PutAnswer> {
     const { now } = this.#trust();
     const recipient = this.#recipient(item.certificate, now);
     if (recipient === undefined) return { kind: 'refused' };
@@ -61,7 +61,7 @@ export class Holder {
     if (receipt !== undefined) return { kind: 'answered', receipt };
     // A time ahead of ours would stretch the item's life.
     const kept = { bytes: item.bytes, origin: item.origin, at: Math.min(item.at, now) };
-    return { kind: await this.#table.put(outer.to, outer.id, kept, item.certificate) };
+    return { kind: await this.#table.put(outer.to, outer.id, kept, item.certificate, bringer) };
   }
 
   /** Whose certificate this is; the signature is checked once a minute. Nobody certified: nothing is kept for them. */

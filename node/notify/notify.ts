@@ -29,6 +29,8 @@ export type SendResult =
 /** Somebody whose notifications arrive at this node. */
 export interface Recipient {
   readonly certificate: IdentityCertificate;
+  /** Of keys that the same address had before: what waits for those is pulled as well. */
+  readonly retired?: readonly IdentityCertificate[] | undefined;
   /** Takes a sealed notification and gives the encoded, signed receipt; undefined = not now, ask again later. */
   readonly accept: (sealed: Uint8Array) => Promise<Uint8Array | undefined>;
 }

@@ -8,7 +8,7 @@ import type { Log as PostLog } from '../log/log.ts';
 import { NotifyFault } from '../notify/fault.ts';
 import type { GroupSaying, Groups } from '../notify/group/groups.ts';
 import { openGroups } from '../notify/group/start.ts';
-import { type Handled, localRecipient } from '../notify/local-recipient.ts';
+import { type Handled, type HeldKeys, localRecipient } from '../notify/local-recipient.ts';
 import type { Clock, Log, Notify, SendResult } from '../notify/notify.ts';
 import { compose, type Opened } from '../notify/sealed.ts';
 import { openSeenIds } from '../notify/seen.ts';
@@ -22,6 +22,8 @@ import type { Store } from '../store/store.ts';
 export interface PresenceOptions {
   readonly certificate: IdentityCertificate;
   readonly keys: IdentityKeys;
+  /** Keys of this address that were replaced within the last `memoryMs` of node/notify: what waits for them still comes. */
+  readonly retired?: readonly HeldKeys[] | undefined;
   /** Takes in a notification; must be idempotent by `opened.id`. Group epochs do not come here. */
   readonly handle: (opened: Opened) => Promise<Handled>;
   /** Takes in what is said in a group; must be idempotent by `id`. */
@@ -66,7 +68,7 @@ const leaseMs = 28 * 86_400_000;
 
 /** Makes an identity present at a node: its notifications and groups come here, and the ring's directory says so. */
 export async function present(options: PresenceOptions, host: Host): Promise<Presence> {
-  const { certificate, keys, handle, take } = options;
+  const { certificate, keys, retired = [], handle, take } = options;
   const { overlay, store, notify, channels, now, log } = host;
   const { address } = certificate;
   // A folder name says nothing of the address, which may hold what a file name may not.
@@ -99,12 +101,13 @@ export async function present(options: PresenceOptions, host: Host): Promise<Pre
   const accept = localRecipient({
     certificate,
     keys,
+    retired,
     trust,
     seen,
     now,
     handle: async (opened) => (await learned(groups, opened)) ?? handle(opened),
   });
-  const detach = notify.attach({ certificate, accept });
+  const detach = notify.attach({ certificate, retired: retired.map((one) => one.certificate), accept });
   return {
     put: async (bytes) => {
       const salt = deriveKey(keys.export(), 'post/content');

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { askDelayMs, retryDelayMs } from '../../../node/notify/backoff.ts';
 import { Batcher } from '../../../node/notify/batcher.ts';
 import { memoryMs } from '../../../node/notify/lifetime.ts';
-import { PendingTable } from '../../../node/notify/pending-table.ts';
+import { PendingTable, pendingCaps } from '../../../node/notify/pending-table.ts';
 import { type Bucket, draw, PeerRates } from '../../../node/notify/rate.ts';
 import { itemOf } from '../../../node/notify/receipt.ts';
 import { SentTable, undeliverable } from '../../../node/notify/sent-table.ts';
@@ -75,7 +75,7 @@ describe('the table of what was sent', () => {
 });
 
 describe('the table of pending items', () => {
-  const caps = { itemsPerRecipient: 3, bytesPerRecipient: 10_000, bytes: 1_000_000 };
+  const caps = { ...pendingCaps, itemsPerRecipient: 3, bytesPerRecipient: 10_000, bytes: 1_000_000 };
 
   it('takes no more for one recipient than his share, and the others are not touched by that', async () => {
     const table = new PendingTable(tables, caps);
@@ -102,6 +102,45 @@ describe('the table of pending items', () => {
     const after = new PendingTable(tables, caps);
     expect(after.stats()).toEqual(before.stats());
     expect(await after.put(bob, idOf(4), item(4), bob)).toBe('full');
+  });
+
+  it('takes no more from one identity’s nodes than its share, whomever it is for; also after a restart, and from the others as before', async () => {
+    const big = { bytes: Buffer.alloc(1000), origin: 'x', at: 0 };
+    const shares = { ...pendingCaps, bytesPerBringer: 3500 };
+    const before = new PendingTable(tables, shares);
+    const bring = async (table: PendingTable, to: number, bringer: string) =>
+      table.put(Buffer.alloc(32, to), idOf(to), big, bob, bringer);
+    const said = await Promise.all([1, 2, 3, 4].map(async (to) => bring(before, to, 'mallory')));
+    expect(said).toEqual(['kept', 'kept', 'kept', 'full']);
+    const after = new PendingTable(tables, shares);
+    expect([await bring(after, 4, 'mallory'), await bring(after, 5, 'alice')]).toEqual(['full', 'kept']);
+    await after.drop({ to: Buffer.alloc(32, 1), id: idOf(1), item: itemOf(big.bytes) });
+    expect([await bring(after, 6, 'mallory'), await bring(after, 7, 'mallory')]).toEqual(['kept', 'full']);
+  });
+
+  it('reads what was kept before it was written down who brought it', async () => {
+    const row = Buffer.from(encode(item(1, 7)));
+    const key = { to: bob, id: idOf(1), item: itemOf(item(1).bytes) };
+    await tables.pending.put(Buffer.concat([key.to, key.id, key.item]), row);
+    expect(new PendingTable(tables).get(key)?.at).toBe(7);
+  });
+
+  it('keeps receipts up to the recipient’s share, and frees the places of what was answered all the same', async () => {
+    const shares = { ...pendingCaps, receiptsPerRecipient: 2 };
+    let table = new PendingTable(tables, shares);
+    const answer = async (to: Buffer, number: number) => {
+      await table.put(to, idOf(number), item(number), bob);
+      const by = 'bob@example.org' as Address;
+      await table.answer({ id: idOf(number), verdict: 'accepted', at: 5, by, bytes: Buffer.from('receipt') }, to, 5);
+    };
+    for (const number of [1, 2]) await answer(bob, number);
+    table = new PendingTable(tables, shares);
+    await answer(bob, 3);
+    await answer(carol, 1);
+    expect(table.stats()).toMatchObject({ items: 0, receipts: 3 });
+    await table.sweep(memoryMs + 6);
+    await answer(bob, 4);
+    expect(table.stats().receipts).toBe(1);
   });
 
   it('counts a removal once, however often it is asked for', async () => {

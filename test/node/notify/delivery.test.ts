@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
+import { generateIdentityKeys } from '../../../node/identity/keys.ts';
 import type { Receipt } from '../../../node/notify/receipt.ts';
 import type { Opened } from '../../../node/notify/sealed.ts';
 import { methods } from '../../../node/notify/wire.ts';
@@ -180,6 +181,52 @@ describe('a notification', () => {
     ring.network.set(ring.node(1).overlay.self.peerId, true);
     await until(() => receipts.length === 1 && empty());
     expect(got).toHaveLength(1);
+  });
+
+  it('that waits under a key which was renewed meanwhile is found, opened and answered under that key, once', async () => {
+    const { alice, bob, receipts, got, take } = await three();
+    await ring.down(2);
+    await ring.node(0).notify.send(ring.letter(alice, bob, '1'));
+    const renewed = ring.network.person('bob', [ring.node(2).overlay]);
+    await ring.node(0).notify.send(ring.letter(alice, renewed, '2'));
+    await ring.up(2);
+    ring.attach(2, renewed, take, [bob]);
+    await until(() => receipts.length === 2 && empty());
+    expect(got.toSorted()).toEqual(['letter 1', 'letter 2']);
+  });
+
+  it('sent again to the renewed key is still one notification, and is answered under both keys', async () => {
+    const { alice, bob, receipts, got, take } = await three();
+    await ring.down(2);
+    await ring.node(0).notify.send(ring.letter(alice, bob, '1'));
+    const renewed = ring.network.person('bob', [ring.node(2).overlay]);
+    const second: Receipt[] = [];
+    ring.node(1).notify.onReceipt((receipt) => second.push(receipt));
+    await ring.node(1).notify.send(ring.letter(alice, renewed, '1'));
+    await ring.up(2);
+    ring.attach(2, renewed, take, [bob]);
+    await until(() => receipts.length === 1 && second.length === 1 && empty());
+    expect(got).toEqual(['letter 1']);
+    expect(second).toMatchObject([{ verdict: 'accepted', by: 'bob@example.org' }]);
+  });
+
+  it('that was sealed to a key of which only the sealing half was renewed is opened', async () => {
+    const { alice, bob, receipts, got, take } = await three();
+    await ring.down(2);
+    await ring.node(0).notify.send(ring.letter(alice, bob, '1'));
+    const other = generateIdentityKeys();
+    const keys = { ...other, signing: bob.keys.signing };
+    const certificate = ring.network.authority.issueIdentity({
+      kind: 'user',
+      address: bob.certificate.address,
+      signingKey: bob.keys.signing.public,
+      sealingKey: other.sealing.public,
+      days: 30,
+    });
+    await ring.up(2);
+    ring.attach(2, { keys, certificate }, take, [bob]);
+    await until(() => receipts.length === 1 && empty());
+    expect([got, receipts[0]?.verdict]).toEqual([['letter 1'], 'accepted']);
   });
 
   it('is one of a thousand that waited, and all of them arrive once', async () => {

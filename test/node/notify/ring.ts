@@ -68,17 +68,21 @@ export class Ring {
     number: number,
     person: Person,
     handle: (opened: Opened) => Promise<Handled>,
+    retired: readonly Person[] = [],
   ): { detach(): void; seen: SeenIds } {
     const seen = openSeenIds({ dir: path.join(this.#root, `seen${this.#seen.length}`), now: this.network.clock });
     this.#seen.push(seen);
     const accept = localRecipient({
       ...person,
+      retired,
       trust: this.network.trust,
       seen,
       now: this.network.clock,
       handle,
     });
-    return { detach: this.node(number).notify.attach({ certificate: person.certificate, accept }), seen };
+    const { certificate } = person;
+    const recipient = { certificate, retired: retired.map((one) => one.certificate), accept };
+    return { detach: this.node(number).notify.attach(recipient), seen };
   }
 
   letter(from: Person, to: Person, name: string): Sealed {

@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { decode, encode } from '@ipld/dag-cbor';
 import { z } from 'zod';
 import { type Address, parseAddress } from '../../policy/address.ts';
@@ -37,18 +38,28 @@ const keptMs = 15 * 86_400_000;
 // Lines that are settled are dropped when there are so many of them: some megabytes, rewritten in tens of milliseconds.
 const maxSettled = 20_000;
 
+const syncFile = promisify(fdatasync);
+
 /**
  * What receipts are awaited for, on our own disk: a line when one is expected, a line when it has come. A line is written before the call returns, which the
- * death of the process cannot undo; it is not synced, so a power cut may forget the last ones.
+ * death of the process cannot undo. That one is expected is synced when the promise of `expect` resolves, those of one moment together; that it has come is
+ * not, since what a power cut forgets of that is told again under the same name.
  */
 export class AwaitedFile {
   readonly #file: string;
+  readonly #dir: string;
+  readonly #sync: (fd: number) => Promise<void>;
   readonly #live: Map<string, string>;
   #fd: number | undefined;
   #settled = 0;
+  /** The sync that runs, and the one that covers what is written meanwhile. */
+  #syncing: Promise<void> = Promise.resolve();
+  #next: Promise<void> | undefined;
 
   /** Reads what is awaited still. A damaged or cut line is as if it were not there. */
-  constructor(dir: string, now: number) {
+  constructor(dir: string, now: number, sync: (fd: number) => Promise<void> = syncFile) {
+    this.#dir = dir;
+    this.#sync = sync;
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     this.#file = join(dir, 'awaited.log');
     this.#live = linesOf(this.#file);
@@ -64,11 +75,27 @@ export class AwaitedFile {
     }
   }
 
-  expect(id: string, awaited: Awaited): void {
+  async expect(id: string, awaited: Awaited): Promise<void> {
     const { dsn, ...rest } = awaited;
     const line = Buffer.from(encode(dsn === undefined ? rest : { ...rest, dsn })).toString('base64');
     this.#live.set(id, line);
     this.#write(`${id} ${line}\n`);
+    await this.#synced();
+  }
+
+  #synced(): Promise<void> {
+    this.#next ??= this.#syncing.then(async () => {
+      this.#syncing = this.#next ?? Promise.resolve();
+      this.#next = undefined;
+      const fd = this.#fd;
+      // A file that was rewritten meanwhile was synced as a whole.
+      if (fd !== undefined) await this.#sync(fd).catch((error: unknown) => this.#unlessReplaced(fd, error));
+    });
+    return this.#next;
+  }
+
+  #unlessReplaced(fd: number, error: unknown): void {
+    if (this.#fd === fd) throw error;
   }
 
   settle(id: string): void {
@@ -94,6 +121,10 @@ export class AwaitedFile {
     for (const [id, line] of this.#live) writeSync(fresh, `${id} ${line}\n`);
     fsyncSync(fresh);
     renameSync(`${this.#file}.new`, this.#file);
+    // Else a power cut may bring back the old file, without what was written to this one since.
+    const folder = openSync(this.#dir, 'r');
+    fsyncSync(folder);
+    closeSync(folder);
     this.#settled = 0;
     return fresh;
   }

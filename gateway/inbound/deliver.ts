@@ -67,7 +67,7 @@ export interface DeliveryParts {
   readonly notifySender: (failed: FailedRecipient) => Promise<'told' | 'not-told'>;
   /** From which the salt of each message is derived. */
   readonly secret: Uint8Array;
-  /** Called when a receipt for this notification can come; the sender is named where he may be told. */
+  /** Called when a receipt for this notification can come; resolves when that cannot be forgotten any more. The sender is named where he may be told. */
   readonly awaitReceipt: (
     id: Uint8Array,
     awaited: {
@@ -78,7 +78,7 @@ export interface DeliveryParts {
       readonly message: StoredMessage;
       readonly dsn?: Wishes | undefined;
     },
-  ) => void;
+  ) => Promise<void>;
   readonly trace: Trace;
   readonly log: Log;
   readonly now: () => number;
@@ -278,7 +278,7 @@ async function deliverTo(
     switch (handed.kind) {
       case 'sent':
         parts.trace(trace, { what: 'notified', recipient, copies: handed.copies, folder });
-        parts.awaitReceipt(handed.id, {
+        await parts.awaitReceipt(handed.id, {
           trace,
           recipient,
           sender: senderToTell(job),

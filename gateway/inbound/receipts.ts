@@ -13,7 +13,8 @@ export interface ReceiptSeen {
 }
 
 export interface AwaitedReceipts {
-  readonly expect: (id: Uint8Array, awaited: Awaited) => void;
+  /** Resolves when it is synced to disk that it is awaited, or when the receipt is here already. */
+  readonly expect: (id: Uint8Array, awaited: Awaited) => Promise<void>;
   readonly stop: () => void;
 }
 
@@ -76,16 +77,17 @@ export function awaitedReceipts(parts: ReceiptParts): AwaitedReceipts {
       parts.log.error({ err: error }, 'receipts could not be asked for; asked at the next start'),
     );
   return {
-    expect: (id, known) => {
+    expect: async (id, known) => {
       const key = Buffer.from(id).toString('hex');
       const receipt = early.get(key);
       early.delete(key);
-      if (receipt !== undefined) tell(key, known, receipt);
-      else {
-        const forgotten = keep(awaited, key, known);
-        if (forgotten !== undefined) file.settle(forgotten);
-        file.expect(key, known);
+      if (receipt !== undefined) {
+        tell(key, known, receipt);
+        return;
       }
+      const forgotten = keep(awaited, key, known);
+      if (forgotten !== undefined) file.settle(forgotten);
+      await file.expect(key, known);
     },
     stop: () => {
       stop();

@@ -156,7 +156,7 @@ async function benchInbound(shape: Shape): Promise<void> {
       fetch: async () => new Uint8Array(),
       notifySender: async () => 'told',
       secret: new Uint8Array(32),
-      awaitReceipt: () => {
+      awaitReceipt: async () => {
         left -= 1;
         if (left === 0) stored.resolve();
       },

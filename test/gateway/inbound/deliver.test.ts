@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { appendFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { decode } from '@ipld/dag-cbor';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bounceJob } from '../../../gateway/bounce.ts';
+import { AwaitedFile } from '../../../gateway/inbound/awaited-file.ts';
 import {
   type DeliveryParts,
   deliveryDelay,
@@ -86,7 +88,7 @@ function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
       return 'told';
     },
     secret: new Uint8Array(32),
-    awaitReceipt: () => undefined,
+    awaitReceipt: async () => undefined,
     trace: (trace, event) => events.push({ trace, ...event }),
     log: silent,
     now: () => now,
@@ -332,12 +334,12 @@ describe('receipts', () => {
   }
   const [first, second] = [new Uint8Array(32).fill(1), new Uint8Array(32).fill(2)];
 
-  it('are written into the trace of their message, whichever comes first', () => {
+  it('are written into the trace of their message, whichever comes first', async () => {
     const { awaited, tell } = receiving();
-    awaited.expect(first, awaiting('t1', alice));
+    await awaited.expect(first, awaiting('t1', alice));
     tell({ id: first, verdict: 'accepted' });
     tell({ id: second, verdict: 'refused', rule: 'blocked' });
-    awaited.expect(second, awaiting('t2', bob));
+    await awaited.expect(second, awaiting('t2', bob));
     tell({ id: first, verdict: 'accepted' });
     expect(events).toEqual([
       { trace: 't1', what: 'receipt', recipient: alice, verdict: 'accepted' },
@@ -350,7 +352,7 @@ describe('receipts', () => {
     ['undeliverable', '5.4.7'],
   ])('that say %s are told to the postmaster and to the proven sender', async (verdict, status) => {
     const { awaited, errors, tell } = receiving();
-    awaited.expect(first, awaiting('t1', alice));
+    await awaited.expect(first, awaiting('t1', alice));
     tell({ id: first, verdict });
     await expect.poll(() => told.length).toBe(1);
     expect(told[0]).toMatchObject({ sender: 'a@sender.example', recipient: alice, status, trace: 't1' });
@@ -360,8 +362,8 @@ describe('receipts', () => {
 
   it('are still awaited after the death of the process, and asked for: a refusal that comes then is told, once', async () => {
     const before = receiving();
-    before.awaited.expect(first, awaiting('t1', alice));
-    before.awaited.expect(second, awaiting('t2', bob));
+    await before.awaited.expect(first, awaiting('t1', alice));
+    await before.awaited.expect(second, awaiting('t2', bob));
     before.tell({ id: second, verdict: 'accepted' });
     // No stop: what a kill leaves is what is on disk, whatever else was being written.
     await appendFile(join(dir, 'awaited.log'), 'cut off in the mid');
@@ -373,9 +375,37 @@ describe('receipts', () => {
     await expect.poll(() => receiving().watched).toEqual([]);
   });
 
-  it('that nobody can give any more are not awaited for ever', () => {
+  it('are awaited when that is synced, and not before: a power cut forgets none', async () => {
+    const syncs: (() => void)[] = [];
+    const lines: number[] = [];
+    const file = new AwaitedFile(dir, now, () => {
+      lines.push(readFileSync(join(dir, 'awaited.log'), 'utf8').split('\n').length - 1);
+      return new Promise<void>((resolve) => syncs.push(resolve));
+    });
+    const done: string[] = [];
+    const expecting = ['01', '02', '03'].map(async (id) => {
+      await file.expect(id, awaiting(id, alice));
+      done.push(id);
+    });
+    await expect.poll(() => syncs.length).toBe(1);
+    const late = file.expect('04', awaiting('04', alice)).then(() => done.push('04'));
+    expect([done, lines]).toEqual([[], [3]]);
+    syncs[0]?.();
+    await Promise.all(expecting);
+    // Written while the first sync ran, which may not have seen it: it has one of its own.
+    await expect.poll(() => syncs.length).toBe(2);
+    expect([done, lines]).toEqual([
+      ['01', '02', '03'],
+      [3, 4],
+    ]);
+    syncs[1]?.();
+    await late;
+    file.close();
+  });
+
+  it('that nobody can give any more are not awaited for ever', async () => {
     const before = receiving();
-    before.awaited.expect(first, awaiting('t1', alice));
+    await before.awaited.expect(first, awaiting('t1', alice));
     before.awaited.stop();
     now += 16 * 86_400_000;
     expect(receiving().watched).toEqual([]);
@@ -389,7 +419,7 @@ describe('receipts', () => {
   ] as const)('are told to the sender as he wished: %s', async ([, notify, verdict, action]) => {
     const dsn = { recipients: { [alice]: { notify: [...notify] } } };
     const before = receiving();
-    before.awaited.expect(first, { ...awaiting('t1', alice), dsn });
+    await before.awaited.expect(first, { ...awaiting('t1', alice), dsn });
     // What he wished is on disk with what is awaited.
     const { watched, tell } = receiving();
     expect(watched).toHaveLength(1);
@@ -399,9 +429,9 @@ describe('receipts', () => {
     await expect.poll(() => receiving().watched).toEqual([]);
   });
 
-  it('of mail whose sender is not proven are told to the postmaster alone', () => {
+  it('of mail whose sender is not proven are told to the postmaster alone', async () => {
     const { awaited, errors, tell } = receiving();
-    awaited.expect(first, awaiting('t1', alice, ''));
+    await awaited.expect(first, awaiting('t1', alice, ''));
     tell({ id: first, verdict: 'refused' });
     expect([told.length, errors.length]).toEqual([0, 1]);
   });

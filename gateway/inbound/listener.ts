@@ -84,7 +84,8 @@ class Desk {
     this.#manners = new Manners(parts.now);
     this.#isExempt = inNetworks(parts.limits.exemptNetworks);
     this.#isProxy = inNetworks(proxies);
-    this.#sweeper = setInterval(() => this.#sweep(), sweepMs);
+    // It has nothing to do without connections, and they keep the process alive: not even where listening failed may it do so.
+    this.#sweeper = setInterval(() => this.#sweep(), sweepMs).unref();
   }
 
   get open(): number {

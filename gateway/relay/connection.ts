@@ -97,6 +97,8 @@ export interface OpenOptions {
 }
 
 const pieceBytes = 64 * 1024;
+/** What became of the message is known, and waits to be written down; a connection is not worth more. */
+const resetMs = 5_000;
 
 /** A step that did not succeed; becomes the trouble of the transaction. */
 class StepFault extends Error {
@@ -153,7 +155,8 @@ export class SmtpClient {
       return client;
     } catch (error) {
       const trouble = troubleOf(error, 'CONN');
-      client.quit();
+      if (trouble.code === 421) client.close();
+      else client.quit();
       return { trouble };
     } finally {
       clearTimeout(timer);
@@ -253,8 +256,13 @@ export class SmtpClient {
       const { accepted, refused } = under;
       return { kind: 'sent', reply, accepted, refused, takesDsn: this.#extensions.dsn };
     } catch (error) {
-      const { refused, began, step } = under;
-      return { kind: 'failed', trouble: troubleOf(error, step), refused, dead: this.dead, began };
+      const { began, step } = under;
+      const trouble = troubleOf(error, step);
+      // Replies that came out of step may have been meant for other recipients than those they were counted for.
+      const isOutOfStep = trouble.name === 'protocol' && !began;
+      // RFC 5321 §3.8: after 421 nothing more is said.
+      if (isOutOfStep || trouble.code === 421) this.close();
+      return { kind: 'failed', trouble, refused: isOutOfStep ? [] : under.refused, dead: this.dead, began };
     } finally {
       clearTimeout(timer);
     }
@@ -341,6 +349,7 @@ export class SmtpClient {
     under.step = 'DATA';
     if (this.#extensions.chunking) return this.#bdat(bytes, under, onDelivered);
     const go = await this.#wire.command('DATA');
+    if (isPositive(go)) throw new StepFault({ ...refusal(go, 'DATA'), name: 'protocol' });
     if (go.code !== 354) throw new StepFault(refusal(go, 'DATA'));
     under.began = true;
     for (const piece of dataPieces(bytes, pieceBytes)) {
@@ -382,7 +391,7 @@ export class SmtpClient {
   async reset(): Promise<boolean> {
     if (this.dead) return false;
     try {
-      return isPositive(await this.#wire.command('RSET'));
+      return isPositive(await this.#wire.command('RSET', resetMs));
     } catch {
       return false;
     }

@@ -28,8 +28,6 @@ export class Wire {
   #timer: NodeJS.Timeout | undefined;
   readonly #silenceMs: number;
   #fault: WireFault | undefined;
-  /** What a host says unasked: 421 before it closes (RFC 5321 §3.8). */
-  #unasked: Reply | undefined;
 
   private constructor(socket: Socket, silenceMs: number) {
     this.#socket = socket;
@@ -74,8 +72,8 @@ export class Wire {
   }
 
   /** Sends one line and gives its reply. */
-  command(line: string): Promise<Reply> {
-    const reply = this.next();
+  command(line: string, timeoutMs?: number): Promise<Reply> {
+    const reply = this.next(timeoutMs);
     this.put(`${line}\r\n`);
     return reply;
   }
@@ -109,7 +107,8 @@ export class Wire {
    */
   async upgrade(servername: string | undefined, timeoutMs: number): Promise<void> {
     const plain = this.#socket;
-    if (this.#reader.isMidway || this.#unasked !== undefined) {
+    if (this.#fault !== undefined) throw this.#fault;
+    if (this.#reader.isMidway) {
       throw this.#break(new WireFault('protocol', 'the host said more before TLS than it was asked'));
     }
     plain.removeAllListeners('data');
@@ -148,12 +147,8 @@ export class Wire {
 
   #listen(socket: Socket): void {
     socket.on('data', (bytes) => this.#read(bytes));
-    socket.on('error', (error: Error) => this.#break(new WireFault('connection', error.message, this.#unasked)));
-    socket.on('close', () =>
-      this.#break(
-        new WireFault('connection', this.#unasked?.text.trimEnd() ?? 'the connection was closed', this.#unasked),
-      ),
-    );
+    socket.on('error', (error: Error) => this.#break(new WireFault('connection', error.message)));
+    socket.on('close', () => this.#break(new WireFault('connection', 'the connection was closed')));
   }
 
   #read(bytes: Buffer): void {
@@ -173,10 +168,10 @@ export class Wire {
     this.#rearm();
   }
 
-  /** Nobody asked: only a host that is about to close says something then. */
+  /** Nobody asked. 421 says that the host closes (RFC 5321 §3.8); some say it and stay, and whoever waits for them waits for nothing. */
   #said(reply: Reply): void {
-    this.#unasked = reply;
-    if (reply.code !== 421) this.#break(new WireFault('protocol', 'the host said what it was not asked', reply));
+    if (reply.code === 421) this.#break(new WireFault('connection', reply.text.trimEnd(), reply));
+    else this.#break(new WireFault('protocol', 'the host said what it was not asked', reply));
   }
 
   #expect(expected: Expected, timeoutMs = this.#silenceMs): void {

@@ -1,24 +1,10 @@
-// An honest node with one user, in a process of its own: does what it is asked, one thing after the other.
-import { checkIdentityCertificate, checkNodeCertificate } from '../../node/identity/certificate.ts';
-import { importIdentityKeys } from '../../node/identity/keys.ts';
-import { RevocationState } from '../../node/identity/revocation.ts';
-import { decodeRing } from '../../node/identity/ring.ts';
+// An honest node with one user, in a process of its own.
 import type { Log as PostLog } from '../../node/log/log.ts';
-import { startPost } from '../../node/post/post.ts';
+import type { Post } from '../../node/post/post.ts';
+import type { Presence } from '../../node/post/presence.ts';
 import type { ContentRef } from '../../node/store/content.ts';
 import type { Address } from '../../policy/address.ts';
-import { silentLog } from '../node/overlay/fake-overlay.ts';
-
-export interface HonestNode {
-  readonly ring: string;
-  readonly revocations: string;
-  readonly seed: string;
-  readonly node: string;
-  readonly certificate: string;
-  readonly keys: string;
-  readonly bootstrap: readonly string[];
-  readonly dir: string;
-}
+import { bytes, runProgram, type Who } from '../machines/post-program.ts';
 
 export type Asked =
   | { readonly ask: 'put'; readonly text: string }
@@ -37,64 +23,39 @@ export interface HexRef {
   readonly kind: ContentRef['kind'];
 }
 
-const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, 'hex'));
-const hex = (value: Uint8Array): string => Buffer.from(value).toString('hex');
-const said = async (): Promise<unknown> => new Promise((resolve) => process.once('message', resolve));
-const say = (answer: object): void => void process.send?.(answer);
+interface State {
+  readonly presence: Presence;
+  /** What came, as sender and text. */
+  readonly got: string[];
+  readonly logs: Map<string, PostLog>;
+}
 
-const given = (await said()) as HonestNode;
-const ring = decodeRing(bytes(given.ring));
-if (ring.kind === 'invalid') throw new Error(ring.reason);
-const revocations = bytes(given.revocations);
-const trust = { ring: ring.ring, revocations: new RevocationState(ring.ring, revocations), now: Date.now() };
-const node = checkNodeCertificate(bytes(given.node), trust);
-const certificate = checkIdentityCertificate(bytes(given.certificate), trust);
-if (node.kind !== 'valid' || certificate.kind !== 'valid') throw new Error('a certificate is no good');
-const post = await startPost({
-  ring: ring.ring,
-  peerSeed: bytes(given.seed),
-  certificate: node.certificate,
-  listen: ['/ip4/127.0.0.1/tcp/0'],
-  bootstrap: given.bootstrap,
-  revocations,
-  dir: given.dir,
-  now: Date.now,
-  log: silentLog,
-});
-const got: string[] = [];
-const presence = await patiently(async () =>
-  post.present({
-    certificate: certificate.certificate,
-    keys: importIdentityKeys(bytes(given.keys)),
+const hex = (value: Uint8Array): string => Buffer.from(value).toString('hex');
+
+async function begin(post: Post, who: Who): Promise<State> {
+  const got: string[] = [];
+  const presence = await post.present({
+    ...who,
     handle: async (opened) => {
       got.push(`${opened.from.address}: ${Buffer.from(opened.body).toString()}`);
       return { verdict: 'accepted' };
     },
     take: async () => undefined,
-  }),
-);
-const logs = new Map<string, PostLog>();
-say({ answer: `${post.overlay.self.addresses[0]}/p2p/${post.overlay.self.peerId}` });
-
-/** The ring may still be coming together. */
-async function patiently<T>(work: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!process.connected) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 100));
-    }
-  }
+  });
+  return { presence, got, logs: new Map() };
 }
 
-async function logNamed(name: string, create: boolean): Promise<PostLog> {
+async function logNamed(
+  { presence, logs }: Pick<State, 'presence' | 'logs'>,
+  name: string,
+  create: boolean,
+): Promise<PostLog> {
   const log = logs.get(name) ?? (await presence.openLog(name, create));
   logs.set(name, log);
   return log;
 }
 
-async function answer(asked: Asked): Promise<unknown> {
+async function answer(asked: Asked, { presence, got, logs }: State, post: Post): Promise<unknown> {
   switch (asked.ask) {
     case 'put': {
       const { key, secret, size, kind } = await presence.put(Buffer.from(asked.text));
@@ -105,11 +66,11 @@ async function answer(asked: Asked): Promise<unknown> {
       return Buffer.from(await presence.get({ key: bytes(key), secret: bytes(secret), size, kind })).toString();
     }
     case 'append':
-      await (await logNamed(asked.log, asked.create)).append([Buffer.from(asked.text)]);
+      await (await logNamed({ presence, logs }, asked.log, asked.create)).append([Buffer.from(asked.text)]);
       return null;
     case 'records': {
       const records: string[] = [];
-      for await (const item of (await logNamed(asked.log, false)).read(0))
+      for await (const item of (await logNamed({ presence, logs }, asked.log, false)).read(0))
         records.push(item.kind === 'record' ? Buffer.from(item.record).toString() : item.kind);
       return records;
     }
@@ -136,13 +97,4 @@ async function answer(asked: Asked): Promise<unknown> {
   }
 }
 
-for (;;) {
-  const asked = (await said()) as Asked;
-  try {
-    say({ answer: (await answer(asked)) ?? null });
-  } catch (error) {
-    say({ fault: String(error) });
-  }
-  if (asked.ask === 'stop') break;
-}
-process.disconnect();
+await runProgram(begin, answer);

@@ -6,8 +6,9 @@ export default defineConfig({
     pool: 'forks',
     // Two cores: more workers only make the timing-sensitive overlay tests wait for each other.
     maxWorkers: 2,
-    testTimeout: 30_000,
-    hookTimeout: 60_000,
+    // Only for what hangs: on a loaded machine a test that starts several programs takes ten times as long as on an idle one.
+    testTimeout: 120_000,
+    hookTimeout: 180_000,
     reporters: ['default', './test/totals-reporter.ts'],
   },
 });

@@ -77,8 +77,8 @@ export class SubmissionConnection extends SMTPConnection {
         this.send(334, Buffer.from(challenge).toString('base64'));
         release();
       });
-    const channel = { plus: mechanism === scramPlusMechanism, exporter };
-    scramCommand(door, { ask }, channel, initial)
+    const plus = mechanism === scramPlusMechanism;
+    scramCommand(door, { ask }, { plus, exporter: plus ? exporter : undefined }, initial)
       .then((outcome) => {
         if (outcome.kind === 'reply') this.send(outcome.code, outcome.text);
         else {
@@ -100,7 +100,9 @@ export class SubmissionConnection extends SMTPConnection {
   override send(code: number, data?: string | string[] | null, context?: string | false): void {
     // smtp-server offers AUTH before TLS and refuses it only when the password has been sent (RFC 4954 §4 says not to).
     if (Array.isArray(data) && code === 250) {
-      const mechanisms = this.session.secure ? this.#ours.scramMechanisms(this.#exporter) : [];
+      // -PLUS is served and not announced: mutt and neomutt with gsasl would choose it, cannot bind, try nothing else, and so send
+      // nothing. (In IMAP they go on with PLAIN.) Hence a client that could bind and says so (`y`) is no sign of an attack here.
+      const mechanisms = this.session.secure ? this.#ours.scramMechanisms(undefined) : [];
       const lines = data.map((line) => (/^AUTH\b/.test(line) ? [line, ...mechanisms].join(' ') : line));
       return super.send(code, this.session.secure ? lines : lines.filter((line) => !/^AUTH\b/.test(line)), context);
     }

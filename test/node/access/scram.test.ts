@@ -205,7 +205,8 @@ describe('a log-in by SCRAM', () => {
     };
     await last();
     send('EHLO me.example.net');
-    expect((await last()).join('\n')).toMatch(/AUTH PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS/);
+    // mutt and neomutt choose -PLUS where they see it, and cannot do it.
+    expect((await last()).join('\n')).toMatch(/AUTH PLAIN LOGIN SCRAM-SHA-256$/m);
     const wrong = clientFor(socket, plus, 'wrong');
     const mechanism = `SCRAM-SHA-256${plus ? '-PLUS' : ''}`;
     send(`AUTH ${mechanism} ${encoded(wrong.first())}`);

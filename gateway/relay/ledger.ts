@@ -10,7 +10,17 @@
  * at once, and awaited before the attempt ends. A gateway that dies within these milliseconds has its message sent again.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 const dayMs = 24 * 3_600_000;
@@ -59,7 +69,8 @@ export class Ledger {
     if (day === this.#today) return;
     this.close();
     this.#today = day;
-    this.#fd = openSync(join(this.#dir, `delivered-${day}.log`), 'a', 0o600);
+    this.#fd = openSync(join(this.#dir, `delivered-${day}.log`), 'a+', 0o600);
+    endCutLine(this.#fd);
     if (!this.#days.has(day)) this.#days.set(day, new Set());
     for (const old of [...this.#days.keys()].filter((one) => one < day - keptDays)) {
       this.#days.delete(old);
@@ -71,7 +82,7 @@ export class Ledger {
   write(jobId: string, recipients: readonly string[]): void {
     this.#turn();
     const at = this.#now();
-    const keys = recipients.map((recipient) => keyOf(jobId, recipient));
+    const keys = recipients.map((recipient) => deliveryKey(jobId, recipient));
     for (const key of keys) this.#days.get(this.#today)?.add(key);
     if (this.#shared !== undefined) this.#share(jobId, keys, this.#shared);
     if (this.#fd !== undefined) writeSync(this.#fd, keys.map((key) => `${key} ${at}\n`).join(''));
@@ -97,7 +108,7 @@ export class Ledger {
 
   /** Rejects where another gateway may know and cannot be asked. */
   async has(jobId: string, recipient: string): Promise<boolean> {
-    const key = keyOf(jobId, recipient);
+    const key = deliveryKey(jobId, recipient);
     if ([...this.#days.values()].some((day) => day.has(key))) return true;
     return (await this.#shared?.getMark(markOf(key))) !== undefined;
   }
@@ -109,11 +120,19 @@ export class Ledger {
   }
 }
 
+/** What is written next is no part of a line that was cut. */
+function endCutLine(fd: number): void {
+  const { size } = fstatSync(fd);
+  const last = Buffer.alloc(1);
+  if (size > 0) readSync(fd, last, 0, 1, size - 1);
+  if (size > 0 && last.toString() !== '\n') writeSync(fd, '\n');
+}
+
 function markOf(key: string): string {
   return `delivered ${key}`;
 }
 
-/** 120 bits, and no address in the file. */
-function keyOf(jobId: string, recipient: string): string {
+/** How a line of the ledger names one recipient of a job: 120 bits, and no address in the file. */
+export function deliveryKey(jobId: string, recipient: string): string {
   return createHash('sha256').update(`${jobId}\0${recipient}`).digest('base64url').slice(0, 20);
 }

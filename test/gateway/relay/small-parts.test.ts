@@ -24,6 +24,10 @@ describe('the ledger', () => {
       Promise.all(['a@x', 'b@x', 'c@x'].map(async (recipient) => second.has('job 1', recipient)));
     expect([...(await known()), await second.has('job 2', 'a@x')]).toEqual([true, true, false, false]);
     second.write('job 3', ['c@x']);
+    // What came after the cut line is not part of it.
+    const third = new Ledger(dir, () => now);
+    expect(await third.has('job 3', 'c@x')).toBe(true);
+    third.close();
     now += 6 * 86_400_000;
     second.write('job 4', ['d@x']);
     expect(await known()).toEqual([true, true, false]);

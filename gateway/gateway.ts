@@ -223,8 +223,21 @@ function startRelayOf(options: GatewayOptions, storage: StorageGate): ReturnType
       fetch: (ref) => stored.fetch(ref as never),
       store: stored.store,
     },
+    aliasOf: aliasOf(options),
     decide: (evidence) => decide(policy(), evidence, limits, now()),
     dkim: (domain) => (ring.domains.includes(domain as Domain) || domain === ring.name ? dkim() : []),
     maxMessageBytes: ringMessageBytes,
   });
+}
+
+/** Whom an address is another name for. An identity of the ring is itself, also where the configuration names it as an alias: nobody writes in its name. */
+function aliasOf({ config, ring, post }: GatewayOptions): (address: Address) => Promise<Address | undefined> {
+  const aliases = aliasMap(config.aliases, [ring.name, ...ring.domains]);
+  return async (address) => {
+    const target = aliases.get(address);
+    if (target === undefined) return undefined;
+    const found = await post.lookup(address);
+    if (found.kind === 'unknown') throw new Error(`whether ${address} is an alias could not be found out`);
+    return found.kind === 'none' ? target : undefined;
+  };
 }

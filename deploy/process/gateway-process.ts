@@ -31,7 +31,8 @@ import { openQueue } from './open-queue.ts';
 import { type Part, type PartOptions, runPart } from './part.ts';
 import { loadPolicyFile } from './policy-file.ts';
 import { PolicyHistory } from './policy-history.ts';
-import { publishRecord } from './publish-record.ts';
+import { publishRecord, type RecordToPublish } from './publish-record.ts';
+import { publishedAliases } from './published-aliases.ts';
 import { SharedLimits } from './shared-limits.ts';
 import { type Login, smarthostLogin } from './smarthost-login.ts';
 import { storeGauge } from './store-gauge.ts';
@@ -124,11 +125,18 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
   closing.add(() => seen.stop());
   const post = new GatewayPost({ door, identity, mailerDaemon, hostname: config.hostname, seen, now: Date.now });
 
+  const aliases = publishedAliases(section.aliases, ring, log);
+  // Several gateways with different lists would otherwise overtake each other for ever: the one that started last counts.
+  let stated = false;
   let publishing: NodeJS.Timeout | undefined;
   // A ring of which too few answer must not keep the gateway from starting: those who write to it are told to come again, and it heals by itself.
   const publish = async (): Promise<void> => {
-    const published = await publishIdentities(door, [identity, mailerDaemon], queue.isShared).then(
-      () => true,
+    const gateway = { ...identity, aliases, keepAliases: queue.isShared && stated };
+    const published = await publishIdentities(door, [gateway, mailerDaemon], queue.isShared).then(
+      () => {
+        stated = true;
+        return true;
+      },
       (fault: unknown) => {
         log.warn({ fault, retryInMs: publishRetryMs }, 'the gateway’s directory entry could not be published');
         return false;
@@ -298,13 +306,17 @@ async function whenConnected(door: Door, signal: AbortSignal): Promise<void> {
 }
 
 /** `together`: other nodes may be at home for the same identities, as long as they are up. */
-async function publishIdentities(door: Door, identities: readonly GatewayIdentity[], together: boolean): Promise<void> {
+async function publishIdentities(
+  door: Door,
+  identities: readonly (GatewayIdentity & Pick<RecordToPublish, 'aliases' | 'keepAliases'>)[],
+  together: boolean,
+): Promise<void> {
   const { peerId, members } = (await door.call('status', {})) as {
     peerId: string;
     members: readonly { peerId: string; up: boolean }[];
   };
   const up = new Set(members.filter((member) => member.up).map((member) => member.peerId));
-  for (const { certificate, keys } of identities) {
+  for (const { certificate, keys, aliases, keepAliases = false } of identities) {
     await publishRecord({
       store: {
         lookupIdentity: (address) => door.lookup(address),
@@ -316,6 +328,8 @@ async function publishIdentities(door: Door, identities: readonly GatewayIdentit
       certificate: certificate.bytes,
       signing: keys.signing,
       now: Date.now(),
+      aliases,
+      keepAliases,
     });
   }
 }

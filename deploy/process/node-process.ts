@@ -1,5 +1,4 @@
 import path from 'node:path';
-import { aliasMap } from '../../gateway/inbound/alias-map.ts';
 import { startImap } from '../../node/access/imap/server.ts';
 import { LoginGate, sleep } from '../../node/access/login-gate.ts';
 import { startSubmission } from '../../node/access/submission/server.ts';
@@ -81,8 +80,8 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     passphrase,
     hostname: config.hostname,
     post,
-    aliases: aliasMap(config.gateway?.aliases ?? {}, [ring.name, ...ring.domains]),
     decoySecret: deriveKey(peerSeed, 'login/decoy'),
+    quotaBytes: identityBytes,
     trust: () => trustOf(post.overlay, Date.now),
     seen,
     now: Date.now,

@@ -20,6 +20,10 @@ export interface RecordToPublish {
   readonly certificate: Uint8Array;
   readonly signing: SigningKey;
   readonly now: number;
+  /** Other names of the ring's identities, which everyone in the ring is to know. */
+  readonly aliases?: ReadonlyMap<Address, Address> | undefined;
+  /** Aliases that the ring knows already stay as they are: somebody at home for the same identity may have said others since. */
+  readonly keepAliases?: boolean;
 }
 
 /**
@@ -32,10 +36,19 @@ export async function publishRecord(what: RecordToPublish): Promise<void> {
   const others = (record?.contacts ?? []).filter((one) => one !== what.peerId);
   const contacts = [what.peerId, ...(what.alsoAt?.(others) ?? [])].slice(0, maxContacts);
   // Two that are at home together would otherwise overtake each other for ever.
-  const isSame = record !== undefined && sameSet(record.contacts, contacts);
+  const own = [...(what.aliases ?? [])].sort(([one], [other]) => (one < other ? -1 : 1));
+  const aliases = what.keepAliases === true && record !== undefined ? (record.aliases ?? []) : own;
+  const isSame =
+    record !== undefined && sameSet(record.contacts, contacts) && sameAliases(record.aliases ?? [], aliases);
   if (what.alsoAt !== undefined && isSame && what.now - record.publishedAt < freshMs) return;
   const next = makeIdentityRecord(
-    { address: what.address, version: Math.max((record?.version ?? 0) + 1, what.now), contacts, publishedAt: what.now },
+    {
+      address: what.address,
+      version: Math.max((record?.version ?? 0) + 1, what.now),
+      contacts,
+      publishedAt: what.now,
+      ...(aliases.length === 0 ? {} : { aliases }),
+    },
     what.signing,
   );
   await what.store.publishIdentity({ certificate: what.certificate, record: next });
@@ -43,4 +56,11 @@ export async function publishRecord(what: RecordToPublish): Promise<void> {
 
 function sameSet(one: readonly string[], other: readonly string[]): boolean {
   return one.length === other.length && one.every((entry) => other.includes(entry));
+}
+
+type Aliases = readonly (readonly [Address, Address])[];
+
+function sameAliases(one: Aliases, other: Aliases): boolean {
+  const text = (aliases: Aliases): string => aliases.map((pair) => pair.join(' ')).join('\n');
+  return text(one) === text(other);
 }

@@ -28,6 +28,8 @@ export interface IntakeParts {
   readonly storage: Pick<StorageGate, 'shut'>;
   readonly hostname: string;
   readonly ring: { readonly name: string; readonly domains: readonly string[] };
+  /** The identity that an address is another name for. Throws when that could not be found out. Without it there are no aliases. */
+  readonly aliasOf?: ((address: Address) => Promise<Address | undefined>) | undefined;
   /** The policy's answer, limits included. */
   readonly decide: (evidence: Evidence) => Decision;
   /** What is remembered of senders and their recipients. */
@@ -234,10 +236,11 @@ async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: Int
   if (fault !== undefined) return refused(fault);
   if (isLooping(bytes, parts.hostname)) return refused('mail-loop');
   // The null sender is for automatic answers (RFC 3834 §3.3); the author below is still held to the identity.
-  if (envelope.from !== '' && !belongsTo(envelope.from, from.address)) return refused('sender-not-yours');
+  if (envelope.from !== '' && !(await belongsTo(envelope.from, from.address, parts)))
+    return refused('sender-not-yours');
   const author = authorOf(bytes);
   if (author.kind !== 'single') return refused('one-author');
-  if (!belongsTo(author.address, from.address)) return refused('author-not-yours');
+  if (!(await belongsTo(author.address, from.address, parts))) return refused('author-not-yours');
   const recipients = [...new Set(envelope.to.map(canonicalRecipient))];
   if (recipients.length === 0 || recipients.length > maxRecipients) return refused('recipient-count');
   if (recipients.includes(undefined)) return refused('bad-recipient');
@@ -248,10 +251,12 @@ async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: Int
   return { kind: 'fine', author, recipients: fine };
 }
 
-/** The identity's own address, with or without a tag. */
-function belongsTo(address: string, identity: Address): boolean {
+/** The identity's own address, or an alias for it, with or without a tag. */
+async function belongsTo(address: string, identity: Address, { aliasOf }: IntakeParts): Promise<boolean> {
   const parsed = parseAddress(address);
-  return parsed.kind === 'address' && withoutTag(parsed.address) === withoutTag(identity);
+  if (parsed.kind === 'invalid') return false;
+  const plain = withoutTag(parsed.address);
+  return plain === withoutTag(identity) || (await aliasOf?.(plain)) === identity;
 }
 
 /** The local part as it was written (RFC 5321 §2.4: only the host may interpret it), the domain in canonical form. */

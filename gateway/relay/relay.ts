@@ -49,7 +49,8 @@ export interface RelayPost {
   store(bytes: Uint8Array, salt: Uint8Array): Promise<unknown>;
 }
 
-export interface RelayOptions extends Pick<IntakeParts, 'hostname' | 'ring' | 'decide' | 'dkim' | 'maxMessageBytes'> {
+export interface RelayOptions
+  extends Pick<IntakeParts, 'hostname' | 'ring' | 'aliasOf' | 'decide' | 'dkim' | 'maxMessageBytes'> {
   readonly queue: Queue;
   /** Shut while the disk is not well: then nothing is taken, and no attempt begins. */
   readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;

@@ -1,5 +1,6 @@
 import type { Address, Domain } from '../../policy/address.ts';
 import type { Mailbox } from '../mail/mailbox.ts';
+import type { Ownership } from '../mail/ring-names.ts';
 import type { Submission } from '../mail/send.ts';
 import type { Lookup } from '../store/directory.ts';
 import type { ScramKeys } from './scram.ts';
@@ -27,11 +28,12 @@ export interface Account {
   readonly ringDomains: readonly Domain[];
   /** Resolves when every recipient that was `sent` is safe at the ring. The same submission again doubles nothing. */
   submit(envelope: SubmittedEnvelope, bytes: Uint8Array, trace: string): Promise<Submission>;
+  /** Who an address of the ring means; of an alias, the identity it leads to. */
   lookup(address: Address): Promise<Lookup>;
   /** What the user's blocks take and may take in the ring; undefined where nobody counts (RFC 9208). */
   quota?(): Promise<{ readonly usedBytes: number; readonly limitBytes: number } | undefined>;
-  /** Whether the user may write in the name of that address. */
-  ownsAddress(address: string): boolean;
+  /** Whether the user may write in the name of that address: his own, with or without a tag, or an alias that leads to him. */
+  ownership(address: string): Promise<Ownership>;
 }
 
 export type Login =

@@ -1,4 +1,3 @@
-import { parseAddress, withoutTag } from '../../policy/address.ts';
 import type { IdentityCertificate } from '../identity/certificate.ts';
 import type { Handled } from '../notify/local-recipient.ts';
 import type { Opened } from '../notify/sealed.ts';
@@ -8,23 +7,23 @@ import type { Folder } from './folder.ts';
 import { decodeLetter, type Letter, type MailLetter } from './letter.ts';
 import type { Mailbox } from './mailbox.ts';
 import type { Placement, RecipientControl } from './recipient-control.ts';
+import type { RingNames } from './ring-names.ts';
 
 const refused = (rule: string): Handled => ({ verdict: 'refused', rule });
-
-function isOwn(address: string, certificate: IdentityCertificate): boolean {
-  const parsed = parseAddress(address);
-  return parsed.kind === 'address' && withoutTag(parsed.address) === withoutTag(certificate.address);
-}
 
 /**
  * What a recipient's node does with a notification: into a folder, refused with the rule's name, or asked again later. `control` is asked before
  * anything of the message is fetched; without it the organisation's verdict stands.
  * Idempotent by the notification's id. Throws only for what is neither the sender's nor the ring's fault.
  *
- * A user speaks for himself alone: envelope sender and author of what he signs are his own address, or it is refused (his own node
- * checks that too, but it is his). Gateways, lists and services carry what others wrote.
+ * A user speaks for himself alone: envelope sender and author of what he signs are his own address, or an alias that leads to him, or
+ * it is refused (his own node checks that too, but it is his). Gateways, lists and services carry what others wrote.
  */
-export function deliverTo(mailbox: Mailbox, control?: RecipientControl): (opened: Opened) => Promise<Handled> {
+export function deliverTo(
+  mailbox: Mailbox,
+  names: Pick<RingNames, 'ownership'>,
+  control?: RecipientControl,
+): (opened: Opened) => Promise<Handled> {
   return async (opened) => {
     const letter = letterOf(opened.body);
     if (letter === undefined) return refused('letter-malformed');
@@ -33,8 +32,9 @@ export function deliverTo(mailbox: Mailbox, control?: RecipientControl): (opened
     if (placement.kind === 'refuse') return refused(placement.rule);
     if (placement.kind === 'later') return { later: placement.reason };
     try {
-      const objection = opened.from.kind === 'user' ? await objectionTo(mailbox, letter, opened.from) : undefined;
-      if (objection !== undefined) return refused(objection);
+      const objection =
+        opened.from.kind === 'user' ? await objectionTo({ mailbox, names }, letter, opened.from) : undefined;
+      if (objection !== undefined) return objection;
       // Leased in the recipient's name before the receipt: nobody else will refresh it.
       await Promise.all([
         mailbox.keep(letter.message),
@@ -57,17 +57,24 @@ function letterOf(body: Uint8Array): Letter | undefined {
   }
 }
 
-/** The rule that a user's letter breaks. */
+/** What stands against a user's letter. */
 async function objectionTo(
-  mailbox: Mailbox,
+  { mailbox, names }: { readonly mailbox: Mailbox; readonly names: Pick<RingNames, 'ownership'> },
   { envelope, message }: MailLetter,
   sender: IdentityCertificate,
-): Promise<string | undefined> {
+): Promise<Handled | undefined> {
+  const unless = async (address: string, rule: string): Promise<Handled | undefined> => {
+    const ownership = await names.ownership(address, sender.address);
+    if (ownership === 'unknown') return { later: `whether ${address} is the sender’s could not be found out` };
+    return ownership === 'own' ? undefined : refused(rule);
+  };
   // The null reverse-path is for automatic answers (RFC 3834 §3.3).
-  if (envelope.from !== '' && !isOwn(envelope.from, sender)) return 'envelope-sender-is-not-signer';
+  const envelopeObjection =
+    envelope.from === '' ? undefined : await unless(envelope.from, 'envelope-sender-is-not-signer');
+  if (envelopeObjection !== undefined) return envelopeObjection;
   const author = authorOf(await mailbox.read(message));
-  if (author.kind === 'unclear') return 'author-unclear';
-  return isOwn(author.address, sender) ? undefined : 'author-is-not-signer';
+  if (author.kind === 'unclear') return refused('author-unclear');
+  return unless(author.address, 'author-is-not-signer');
 }
 
 function organisations({ folder }: MailLetter): Placement & { readonly kind: 'place' } {

@@ -41,6 +41,7 @@ export interface SendPost {
   readonly store: BlockSink;
   readonly notify: Pick<Notify, 'send'>;
   readonly overlay: { readonly ring: Pick<RingDescriptor, 'domains'> };
+  /** Who is meant: of an alias, the identity it leads to. */
   lookup(address: Address): Promise<Lookup>;
 }
 
@@ -60,8 +61,6 @@ export interface SubmitOptions {
   readonly traceId: string;
   readonly trace?: ((id: string, event: TraceEvent) => void) | undefined;
   readonly log?: Log | undefined;
-  /** Addresses that are another name for a user, such as postmaster (RFC 5321 §4.5.1), where this node knows them. */
-  readonly aliases?: ReadonlyMap<Address, Address> | undefined;
   /** Where what was sent waits for its receipt (returns.ts); without it nobody is told of refusals. */
   readonly book?: Pick<SentBook, 'note'> | undefined;
 }
@@ -132,7 +131,7 @@ async function stored({ post, user, bytes, now }: SubmitOptions): Promise<Messag
 
 /** Recipients that are no address get no errand: nobody has that name. */
 function errandsFor(options: SubmitOptions, message: MessageRef): readonly Errand[] {
-  const { post, envelope, gateway, traceId, aliases } = options;
+  const { post, envelope, gateway, traceId } = options;
   const errands: Errand[] = [];
   const outside: number[] = [];
   envelope.to.forEach((text, place) => {
@@ -144,8 +143,7 @@ function errandsFor(options: SubmitOptions, message: MessageRef): readonly Erran
     }
     const to = { from: envelope.from, to: text };
     const letter: Letter = { kind: 'mail', message, envelope: to, folder: 'inbox', trace: traceId };
-    const named = withoutTag(parsed.address);
-    errands.push({ to: aliases?.get(named) ?? named, via: 'ring', letter, for: [place] });
+    errands.push({ to: withoutTag(parsed.address), via: 'ring', letter, for: [place] });
   });
   const relayed = relayLetters(options, message, outside);
   return [
@@ -204,7 +202,7 @@ async function run(options: SubmitOptions, errand: Errand, hash: Uint8Array): Pr
     now: now(),
   });
   // Before it goes: a receipt may come at once.
-  await options.book?.note(sealed.id, noteOf(options, errand));
+  await options.book?.note(sealed.id, noteOf(options, errand, found.certificate.address));
   try {
     const sent = await post.notify.send(sealed);
     return sent.kind === 'pending' ? { kind: 'sent', id: sealed.id, via: errand.via } : later(sent.reason);
@@ -214,11 +212,11 @@ async function run(options: SubmitOptions, errand: Errand, hash: Uint8Array): Pr
   }
 }
 
-function noteOf({ envelope, bytes, now, traceId }: SubmitOptions, errand: Errand): SentNote {
+function noteOf({ envelope, bytes, now, traceId }: SubmitOptions, errand: Errand, to: Address): SentNote {
   const recipients = errand.for.map((place) => envelope.to[place] ?? '');
   const asked = recipients.map((address) => envelope.dsn?.get(address) ?? null);
   return {
-    to: errand.to,
+    to,
     via: errand.via,
     sender: envelope.from,
     recipients,

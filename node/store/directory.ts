@@ -15,6 +15,8 @@ export interface IdentityRecord {
   /** Peer ids of its contact nodes; the first is its home node. */
   readonly contacts: readonly string[];
   readonly publishedAt: number;
+  /** Other names for identities of the ring, as `[name, who]`. Only the gateway's are asked for (node/mail/ring-names.ts). */
+  readonly aliases?: readonly (readonly [Address, Address])[] | undefined;
 }
 
 /** What the ring's directory keeps for one address, at the k nodes closest to H("certificate", address). */
@@ -33,7 +35,9 @@ export type Lookup =
   | { readonly kind: 'unknown'; readonly reason: string };
 
 const tag = 'identity-record';
-export const maxRecordBytes = 4 * 1024;
+// A hundred aliases of ordinary length.
+export const maxRecordBytes = 8 * 1024;
+export const maxAliases = 200;
 // A person's machines: a home node, a few others. More contacts would only slow the sender down.
 const maxContacts = 8;
 
@@ -42,9 +46,13 @@ const recordShape = z.strictObject({
   version: z.int().positive(),
   contacts: z.array(z.string().min(1).max(128)).max(maxContacts),
   publishedAt: timeShape,
+  aliases: z
+    .array(z.tuple([addressShape, addressShape]))
+    .max(maxAliases)
+    .optional(),
 });
 
-/** Signs an identity's record with the identity's own key. */
+/** Signs an identity's record with the identity's own key. Throws where it would be larger than anyone takes. */
 export function makeIdentityRecord(record: IdentityRecord, signing: SigningKey): Uint8Array {
   return encodeSigned(signBytes(tag, encodeCanonical(recordShape.parse(record)), signing));
 }

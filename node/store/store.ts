@@ -77,6 +77,8 @@ export interface Store extends BlockSink, BlockSource {
   stats(): Promise<StoreStats>;
   /** Who has how many bytes here, the largest first: identities, and `*owner` for what that owner's nodes brought for others. */
   accounts(): Promise<{ payer: string; bytes: number }[]>;
+  /** What one identity has here, and what this holder would let it have: its share of the quota, the whole of it in small rings. */
+  account(identity: Address): Promise<{ bytes: number; allowance: number }>;
   /** Sums up all accounts anew; how many were wrong. */
   recount(): Promise<number>;
   /** Compares all that lies here with the proper holders, verifies it, and pushes what they lack. */
@@ -133,6 +135,7 @@ class RingStore implements Store {
   readonly #repair: Repair;
   readonly #collector: Collector;
   readonly #renewal: Renewal;
+  readonly #allowance: () => (payer: string) => number;
   readonly #forgetMembership: () => void;
   readonly #fetching = new Map<string, Promise<Uint8Array>>();
 
@@ -149,12 +152,13 @@ class RingStore implements Store {
       later: (work) => background.offer(work, failedQuietly),
       now,
     });
+    this.#allowance = () => allowanceAt(quota, copies, neighbours.members());
     const parts = {
       disk,
       trust: this.#trust,
       certainOfAbsence: () => this.#settling.certain(),
       claims,
-      allowance: () => allowanceAt(quota, copies, neighbours.members()),
+      allowance: () => this.#allowance(),
       isProper: (key: Uint8Array) => neighbours.isProper(key),
       conduct,
     };
@@ -342,6 +346,13 @@ class RingStore implements Store {
 
   accounts(): Promise<{ payer: string; bytes: number }[]> {
     return this.#background.during(async () => this.#disk.blocks.leases.accounts(maxAccountsShown));
+  }
+
+  account(identity: Address): Promise<{ bytes: number; allowance: number }> {
+    return this.#background.during(async () => ({
+      bytes: this.#disk.blocks.leases.usage(identity),
+      allowance: this.#allowance()(identity),
+    }));
   }
 
   recount(): Promise<number> {

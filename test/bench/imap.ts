@@ -80,7 +80,7 @@ async function bench(): Promise<void> {
     address: user.address,
     mailbox,
     ringDomains: [],
-    ownsAddress: () => true,
+    ownership: async () => 'own',
     lookup: async () => ({ kind: 'none' }),
     submit: async () => ({ recipients: [] }),
   };

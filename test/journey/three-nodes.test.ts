@@ -95,6 +95,33 @@ describe('a ring of three machines', () => {
     await until('the world has it', () => outside.mx.to('friend@foreign.test').length === 1);
   });
 
+  test('an alias of the gateway is known on every machine: to write to, and to write as for whom it leads to', async () => {
+    const sender = async (epost: RunningEpost, user: string) =>
+      submissionClient(epost.port('submission'), user, alices.password(user));
+    const [asAlice, asBob] = [await sender(alices, 'alice@example.org'), await sender(first, 'bob@example.org')];
+    const [out, back] = [newMessageId(), newMessageId()];
+    const from = 'postmaster@example.org';
+    const to = ['bob@example.org', 'postmasters-friend@foreign.test'];
+    const written = message({ from, to: to.join(', '), subject: 'from the office', messageId: out });
+    expect(await asAlice.send({ from, to }, written)).toMatchObject({ code: 250 });
+    const bob = await MailProgram.open(first, 'bob@example.org');
+    await bob.waitForText(out);
+    bob.close();
+    await until('the world has it', () => outside.mx.to('postmasters-friend@foreign.test').length === 1);
+    // It leads to alice, not to him.
+    expect(await asBob.send({ from, to: ['alice@example.org'] }, written)).toMatchObject({ code: 550 });
+    const answer = message({ from: 'alice@example.org', to: 'Abuse+x@example.org', subject: 'x', messageId: back });
+    expect(await asAlice.send({ from: 'alice@example.org', to: ['Abuse+x@example.org'] }, answer)).toMatchObject({
+      code: 250,
+    });
+    const alice = await MailProgram.open(alices, 'alice@example.org');
+    await alice.waitForText(back);
+    alice.close();
+    const nobody = await asAlice.send({ from: 'alice@example.org', to: ['webmaster@example.org'] }, answer);
+    expect(nobody).toMatchObject({ code: 550, text: expect.stringContaining('5.1.1') });
+    await Promise.all([asAlice.quit(), asBob.quit()]);
+  });
+
   test('mail that comes while alice’s machine is dead is in her inbox, once, when it is back', async () => {
     await alices.kill9('all');
     const id = await mailToAlice('while you were out');

@@ -1,4 +1,4 @@
-import { domainOf, parseAddress, withoutTag } from '../../../policy/address.ts';
+import { type Address, domainOf, parseAddress, withoutTag } from '../../../policy/address.ts';
 import { MailFault } from '../../mail/fault.ts';
 import type { Account, Login, RecipientNotify, SubmittedEnvelope } from '../account.ts';
 import type { Clock, Log } from '../log.ts';
@@ -7,7 +7,7 @@ import type { Channel } from '../scram.ts';
 import { ScramExchange } from '../scram-exchange.ts';
 import { keepSentCopy } from '../sent-copy.ts';
 import type { SubmissionLimits } from './limits.ts';
-import { prepare } from './prepare.ts';
+import { prepare, undecided } from './prepare.ts';
 import { type Reply, reply } from './reply.ts';
 import { headerEnd, headerProblem, wireProblem } from './wire-check.ts';
 
@@ -43,6 +43,7 @@ export interface Transaction {
 
 const mailKeywords = new Set(['SIZE', 'BODY', 'SMTPUTF8', 'RET', 'ENVID', 'AUTH']);
 const rcptKeywords = new Set(['NOTIFY', 'ORCPT']);
+const receiving: ReadonlySet<string> = new Set(['user', 'list']);
 
 /** One client's conversation (RFC 6409): every step gives the reply that refuses it, or undefined. Never throws for what a client does. */
 export class Conversation {
@@ -118,14 +119,14 @@ export class Conversation {
   }
 
   /** MAIL FROM. The null reverse-path belongs to no user, so nobody may use it. */
-  mail(address: string, parameters: Parameters): Reply | undefined {
+  async mail(address: string, parameters: Parameters): Promise<Reply | undefined> {
     const account = this.#account;
     if (account === undefined) return reply(530, '5.7.0', 'log in first');
     const stranger = unknownKeyword(parameters, mailKeywords);
     if (stranger !== undefined) return reply(555, '5.5.4', `the parameter ${stranger} is not known`);
-    if (!account.ownsAddress(address))
-      return reply(550, '5.7.1', `you may not send as ${address || 'the null sender'}`);
-    return undefined;
+    const whose = await account.ownership(address);
+    if (whose === 'unknown') return undecided(address);
+    return whose === 'own' ? undefined : reply(550, '5.7.1', `you may not send as ${address || 'the null sender'}`);
   }
 
   async rcpt(text: string, parameters: Parameters): Promise<Reply | undefined> {
@@ -139,11 +140,12 @@ export class Conversation {
     const lookup = await account.lookup(withoutTag(parsed.address));
     switch (lookup.kind) {
       case 'found':
-        return undefined;
+        // A gateway's or the mailer-daemon's identity has no mailbox.
+        return receiving.has(lookup.certificate.kind) ? undefined : noSuchUser(parsed.address);
       case 'unknown':
         return reply(451, '4.4.3', 'whether there is such a user could not be found out; try again');
       default:
-        return reply(550, '5.1.1', `there is no user ${parsed.address}`);
+        return noSuchUser(parsed.address);
     }
   }
 
@@ -169,7 +171,7 @@ export class Conversation {
       domain: domainOf(account.address),
       protocol: transaction.utf8 ? 'UTF8SMTPSA' : 'ESMTPSA',
       now: now(),
-      ownsAddress: (address) => account.ownsAddress(address),
+      ownership: async (address) => account.ownership(address),
     });
     if (prepared.kind === 'refused') return this.#traced(id, prepared.reply);
     const answer = await this.#submit(account, transaction, prepared.bytes, id);
@@ -211,6 +213,10 @@ export class Conversation {
     this.#parts.trace(id, { what: 'submission-reply', reply: `${answer.code} ${answer.enhanced}`, text: answer.text });
     return answer;
   }
+}
+
+function noSuchUser(address: Address): Reply {
+  return reply(550, '5.1.1', `there is no user ${address}`);
 }
 
 function unknownKeyword(parameters: Parameters, known: ReadonlySet<string>): string | undefined {

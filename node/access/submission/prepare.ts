@@ -1,4 +1,5 @@
 import type { Domain } from '../../../policy/address.ts';
+import type { Ownership } from '../../mail/ring-names.ts';
 import { joinedInSlices, sha256InSlices } from '../../mail/slices.ts';
 import { type Field, fieldValue, readFields } from '../header/fields.ts';
 import { strictMailboxes } from '../header/mailboxes.ts';
@@ -13,7 +14,7 @@ export interface Circumstances {
   /** RFC 3848, RFC 6531 §4.3. */
   readonly protocol: 'ESMTPSA' | 'UTF8SMTPSA';
   readonly now: number;
-  readonly ownsAddress: (address: string) => boolean;
+  readonly ownership: (address: string) => Promise<Ownership>;
 }
 
 export type Prepared =
@@ -28,7 +29,7 @@ export type Prepared =
  */
 export async function prepare(message: Buffer, end: HeaderEnd, circumstances: Circumstances): Promise<Prepared> {
   const fields = readFields(message, { start: 0, end: end.fields });
-  const problem = authorProblem(message, fields, circumstances.ownsAddress);
+  const problem = await authorProblem(message, fields, circumstances.ownership);
   if (problem !== undefined) return { kind: 'refused', reply: problem };
   const digest = (await sha256InSlices(message, `${circumstances.sender}\0`)).toString('hex').slice(0, 32);
   const added = [received(message, fields, digest, circumstances)];
@@ -54,11 +55,11 @@ export async function prepare(message: Buffer, end: HeaderEnd, circumstances: Ci
 }
 
 /** DESIGN §10 and RFC 6409 §6.1: exactly one From, and nobody's but the sender's own; the same of Sender. */
-function authorProblem(
+async function authorProblem(
   message: Buffer,
   fields: readonly Field[],
-  owns: (address: string) => boolean,
-): Reply | undefined {
+  ownership: Circumstances['ownership'],
+): Promise<Reply | undefined> {
   const named = (name: string): readonly Field[] => fields.filter((field) => field.name === name);
   const [from, second] = named('from');
   if (from === undefined || second !== undefined) return reply(550, '5.7.1', 'a message has exactly one From field');
@@ -69,11 +70,19 @@ function authorProblem(
     const value = Buffer.from(fieldValue(message, field), 'latin1').toString('utf8');
     const addresses = strictMailboxes(value);
     if (addresses === undefined) return reply(550, '5.7.1', `the ${shown} field cannot be read for certain`);
-    const foreign = addresses.find((address) => !owns(address));
-    if (foreign !== undefined)
-      return reply(550, '5.7.1', `you may not write as ${foreign}, which the ${shown} field names`);
+    for (const address of addresses) {
+      const whose = await ownership(address);
+      if (whose === 'unknown') return undecided(address);
+      if (whose === 'foreign')
+        return reply(550, '5.7.1', `you may not write as ${address}, which the ${shown} field names`);
+    }
   }
   return undefined;
+}
+
+/** RFC 3463 §3.5: the directory did not answer; that decides nothing. */
+export function undecided(address: string): Reply {
+  return reply(451, '4.4.3', `whether you may write as ${address} could not be found out; try again`);
 }
 
 /** RFC 5321 §4.4, without the name and address of the user's machine (RFC 6409 §9: they are nobody's business). */

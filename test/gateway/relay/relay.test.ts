@@ -19,6 +19,7 @@ import { dayOf } from '../../../gateway/relay/tls-report/day-tally.ts';
 import { readDay } from '../../../gateway/relay/tls-report/tls-book.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import type { RelayAnswer, RelayRequest } from '../../../node/door/gateway-post.ts';
+import type { Address } from '../../../policy/address.ts';
 import type { Decision } from '../../../policy/decide.ts';
 import type { Evidence } from '../../../policy/evidence.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
@@ -56,6 +57,7 @@ let ask: (request: RelayRequest) => Promise<RelayAnswer>;
 let decision: Pick<Decision, 'verdict' | 'rule'>;
 let decidedOn: Evidence[];
 let fetched: () => Uint8Array;
+let aliasOf: (address: Address) => Address | undefined;
 
 beforeAll(async () => {
   dir = await mkdtemp(join(tmpdir(), 'epost-relay-'));
@@ -108,6 +110,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
       decidedOn.push(evidence);
       return { class: 'ring-user', stage: 'relay', policyHash: '', trace: [], shadow: [], ...decision };
     },
+    aliasOf: async (address) => aliasOf(address),
     maxMessageBytes: 1_000_000,
     now: Date.now,
     random: Math.random,
@@ -117,6 +120,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
 }
 
 beforeEach(async () => {
+  aliasOf = () => undefined;
   notices = [];
   isDnsDown = false;
   decidedOn = [];
@@ -631,6 +635,20 @@ describe('relay requests', () => {
     const bytes = header('Alice <alice+lists@example.org>');
     const one = request(['a@dest.example'], { bytes, from: 'alice+lists@example.org' });
     expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    await until('it is delivered', () => sink.received.length === 1);
+  });
+
+  test('an alias belongs to whom it leads to, and to nobody else; trouble to find out is asked again later', async () => {
+    const bytes = header('Office <office@example.org>');
+    const one = (): RelayRequest => request(['a@dest.example'], { bytes, from: 'office@example.org' });
+    aliasOf = () => 'bob@example.org' as Address;
+    expect(await ask(one())).toEqual({ verdict: 'refused', rule: 'sender-not-yours' });
+    aliasOf = () => {
+      throw new Error('silence');
+    };
+    expect(await ask(one())).toEqual({ later: 'silence' });
+    aliasOf = (address) => (address === 'office@example.org' ? ('alice@example.org' as Address) : undefined);
+    expect(await ask(one())).toEqual({ verdict: 'accepted' });
     await until('it is delivered', () => sink.received.length === 1);
   });
 

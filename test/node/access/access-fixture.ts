@@ -5,6 +5,7 @@ import { type Imap, startImap } from '../../../node/access/imap/server.ts';
 import type { Log } from '../../../node/access/log.ts';
 import { LoginGate } from '../../../node/access/login-gate.ts';
 import { fixedTls, type TlsSource } from '../../../node/access/tls-source.ts';
+import type { Ownership } from '../../../node/mail/ring-names.ts';
 import type { Submission } from '../../../node/mail/send.ts';
 import type { Lookup } from '../../../node/store/directory.ts';
 import type { Address, Domain } from '../../../policy/address.ts';
@@ -49,6 +50,7 @@ export interface AccountFixture {
   /** What the next submissions give, recipient by recipient. */
   outcome: (recipient: string) => Submission['recipients'][number]['outcome'];
   lookup: (address: Address) => Promise<Lookup>;
+  ownership: (address: string) => Promise<Ownership>;
   stop(): Promise<void>;
 }
 
@@ -62,11 +64,12 @@ export async function makeAccount(): Promise<AccountFixture> {
     outcome: () => ({ kind: 'sent', id: new Uint8Array(32), via: 'ring' }),
     lookup: async (address) =>
       address === mailbox.user.address ? { kind: 'found', certificate: mailbox.user.certificate } : { kind: 'none' },
+    ownership: async (address) => (address.toLowerCase() === mailbox.user.address ? 'own' : 'foreign'),
     account: {
       address: mailbox.user.address,
       mailbox: mailbox.mailbox,
       ringDomains: ['example.org' as Domain],
-      ownsAddress: (address) => address.toLowerCase() === mailbox.user.address,
+      ownership: async (address) => fixture.ownership(address),
       lookup: async (address) => await fixture.lookup(address),
       submit: async (envelope, bytes, trace) => {
         submitted.push({ envelope, bytes, trace });

@@ -68,7 +68,7 @@ async function world(policy?: string): Promise<World> {
         body: encodeLetter(letter),
         at: 5,
       };
-      return deliverTo(bob.mailbox, control)(opened);
+      return deliverTo(bob.mailbox, { ownership: async () => 'own' }, control)(opened);
     },
   };
   const limits = new Limits();

@@ -4,6 +4,7 @@ import { decodeLetter, encodeLetter, type Letter } from '../../../node/mail/lett
 import type { MailUser } from '../../../node/mail/mail-post.ts';
 import type { Mailbox } from '../../../node/mail/mailbox.ts';
 import { storeMessage } from '../../../node/mail/message.ts';
+import { RingNames } from '../../../node/mail/ring-names.ts';
 import { type SendPost, type SubmitOptions, submit } from '../../../node/mail/send.ts';
 import type { SentNote } from '../../../node/mail/sent-book.ts';
 import type { Handled } from '../../../node/notify/local-recipient.ts';
@@ -21,6 +22,18 @@ afterEach(async () => {
 
 const gateway = makeUser('gateway', 'gateway');
 const alice = makeUser('alice');
+const record = { address: gateway.address, version: 1, contacts: [], publishedAt: 1 };
+const aliases = [['office@example.org' as Address, 'alice@example.org' as Address] as const];
+const names = new RingNames({
+  domains: ['example.org' as Domain],
+  gateway: gateway.address,
+  lookup: async (address): Promise<Lookup> => {
+    if (address === ('silent@example.org' as Address)) return { kind: 'unknown', reason: 'silence' };
+    if (address === alice.address) return { kind: 'found', certificate: alice.certificate };
+    if (address !== gateway.address) return { kind: 'none' };
+    return { kind: 'found', certificate: gateway.certificate, record: { ...record, aliases } };
+  },
+});
 const text = octets('From: Alice <alice@example.org>', 'To: bob@example.org', 'Subject: hello', '', 'text', '');
 
 interface Ring {
@@ -88,7 +101,7 @@ describe('a submitted message', () => {
     const ring = await ringWithBob();
     expect(await send(ring, ['bob@example.org'])).toEqual(['sent ring']);
     const { mailbox, user } = ring.bob;
-    expect(await deliverTo(mailbox)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
+    expect(await deliverTo(mailbox, names)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
     expect(await inbox(mailbox)).toEqual([Buffer.from(text).toString('latin1')]);
   });
 
@@ -105,7 +118,7 @@ describe('a submitted message', () => {
     expect(await send(ring, ['bob@example.org'], { bytes })).toEqual(['sent ring']);
     expect(ring.sent[0]?.bytes.length).toBeLessThan(4 * 1024);
     const { mailbox, user } = ring.bob;
-    expect(await deliverTo(mailbox)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
+    expect(await deliverTo(mailbox, names)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
     const folder = await mailbox.folder('INBOX');
     expect(Buffer.compare((await folder?.bytes(1)) ?? Buffer.alloc(0), bytes)).toBe(0);
   });
@@ -116,7 +129,7 @@ describe('a submitted message', () => {
     await send(ring, ['bob@example.org'], { traceId: 't2', now: () => Date.now() + 5_000 });
     expect(ring.sent).toHaveLength(2);
     const { mailbox, user } = ring.bob;
-    for (const sealed of ring.sent) await deliverTo(mailbox)(opened(sealed, user));
+    for (const sealed of ring.sent) await deliverTo(mailbox, names)(opened(sealed, user));
     expect(await inbox(mailbox)).toHaveLength(1);
   });
 
@@ -206,7 +219,7 @@ describe('a delivery', () => {
       body: encodeLetter(whole),
       now: Date.now(),
     });
-    return [await deliverTo(ring.bob.mailbox)(opened(sealed, ring.bob.user)), ring];
+    return [await deliverTo(ring.bob.mailbox, names)(opened(sealed, ring.bob.user)), ring];
   }
 
   const forged = octets('From: bob@example.org', '', 'I am bob');
@@ -217,6 +230,20 @@ describe('a delivery', () => {
       text,
       alice,
       { verdict: 'accepted' },
+    ],
+    [
+      'in the name of an alias that leads to him is accepted',
+      { envelope: { from: 'office@example.org', to: 'b@c' } },
+      octets('From: Office <office@example.org>', '', ''),
+      alice,
+      { verdict: 'accepted' },
+    ],
+    [
+      'in a name of which nobody can say just now whose it is, is asked for again',
+      { envelope: { from: 'silent@example.org', to: 'b@c' } },
+      text,
+      alice,
+      { later: 'whether silent@example.org is the sender’s could not be found out' },
     ],
     ['of an automatic answer is accepted', { envelope: { from: '', to: 'b@c' } }, text, alice, { verdict: 'accepted' }],
     ['by the gateway may carry anybody’s words', {}, forged, gateway, { verdict: 'accepted' }],
@@ -259,10 +286,10 @@ describe('a delivery', () => {
     const facts = { kind: 'opened' as const, from: gateway.certificate, at: 5, body: encodeLetter(letter) };
     expect(user.certificate.kind).toBe('user');
     await mailbox.rename('Junk', 'Spam');
-    await deliverTo(mailbox)({ ...facts, id: Buffer.alloc(32, 1) });
+    await deliverTo(mailbox, names)({ ...facts, id: Buffer.alloc(32, 1) });
     expect((await mailbox.folder('Spam'))?.entries()).toHaveLength(1);
     await mailbox.remove('Spam');
-    await deliverTo(mailbox)({ ...facts, id: Buffer.alloc(32, 2) });
+    await deliverTo(mailbox, names)({ ...facts, id: Buffer.alloc(32, 2) });
     expect((await mailbox.folder('Junk'))?.entries()).toHaveLength(1);
     expect(await inbox(mailbox)).toEqual([]);
   });
@@ -274,12 +301,12 @@ describe('a delivery', () => {
     const notification = opened(ring.sent[0], user);
     const blocks = new Map(post.store.blocks);
     post.store.blocks.clear();
-    expect(await deliverTo(mailbox)(notification)).toHaveProperty('later');
+    expect(await deliverTo(mailbox, names)(notification)).toHaveProperty('later');
     for (const [key, bytes] of blocks) post.store.blocks.set(key, bytes);
     post.down = true;
-    expect(await deliverTo(mailbox)(notification)).toHaveProperty('later');
+    expect(await deliverTo(mailbox, names)(notification)).toHaveProperty('later');
     post.down = false;
-    expect(await deliverTo(mailbox)(notification)).toEqual({ verdict: 'accepted' });
+    expect(await deliverTo(mailbox, names)(notification)).toEqual({ verdict: 'accepted' });
     expect(await inbox(mailbox)).toHaveLength(1);
   });
 
@@ -305,7 +332,7 @@ describe('a delivery', () => {
     };
     const facts = { kind: 'opened' as const, from: alice.certificate, at: 5, body };
     const answers = await Promise.all(
-      Array.from({ length: 9 }, async (_, n) => deliverTo(bob.mailbox)({ ...facts, id: Buffer.alloc(32, n) })),
+      Array.from({ length: 9 }, async (_, n) => deliverTo(bob.mailbox, names)({ ...facts, id: Buffer.alloc(32, n) })),
     );
     expect(answers).toEqual(answers.map(() => ({ verdict: 'accepted' })));
     expect(most).toBeLessThanOrEqual(3);
@@ -320,7 +347,7 @@ describe('a delivery', () => {
       body: Buffer.from('x'),
       at: 1,
     };
-    expect(await deliverTo(bob.mailbox)(junk)).toEqual({ verdict: 'refused', rule: 'letter-malformed' });
+    expect(await deliverTo(bob.mailbox, names)(junk)).toEqual({ verdict: 'refused', rule: 'letter-malformed' });
     expect(alice.address satisfies Address).toBe('alice@example.org');
   });
 });

@@ -10,6 +10,7 @@ export const statusItems = [
   'UNSEEN',
   'SIZE',
   'DELETED',
+  'DELETED-STORAGE',
   'HIGHESTMODSEQ',
   'MAILBOXID',
 ] as const;

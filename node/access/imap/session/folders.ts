@@ -1,4 +1,4 @@
-import type { Folder } from '../../../mail/folder.ts';
+import type { Folder, MessageEntry } from '../../../mail/folder.ts';
 import type { FolderAnswer, Mailbox, SpecialUse } from '../../../mail/mailbox.ts';
 import type { Command, StatusItem } from '../command/command.ts';
 import { encodeMailboxName } from '../wire/mailbox-name.ts';
@@ -157,8 +157,19 @@ function statusOf(folder: Folder, item: StatusItem): number | string {
     case 'MAILBOXID':
       return `(${mailboxId(folder.uidValidity)})`;
     case 'SIZE':
-      return folder.entries().reduce((sum, entry) => sum + entry.size, 0);
+      return octetsOf(folder.entries());
+    case 'DELETED':
+      return deletedIn(folder).length;
     default:
-      return folder.entries().filter((entry) => entry.flags.includes('\\Deleted')).length;
+      // RFC 9208 §4.1.4. A copy in another folder may keep some of it; which, a folder does not know.
+      return octetsOf(deletedIn(folder));
   }
+}
+
+function deletedIn(folder: Folder): readonly MessageEntry[] {
+  return folder.entries().filter((entry) => entry.flags.includes('\\Deleted'));
+}
+
+function octetsOf(entries: readonly MessageEntry[]): number {
+  return entries.reduce((sum, entry) => sum + entry.size, 0);
 }

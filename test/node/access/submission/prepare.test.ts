@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { submissionLimits } from '../../../../node/access/submission/limits.ts';
 import { prepare } from '../../../../node/access/submission/prepare.ts';
 import { headerEnd, headerProblem, wireProblem } from '../../../../node/access/submission/wire-check.ts';
+import type { Ownership } from '../../../../node/mail/ring-names.ts';
 import type { Domain } from '../../../../policy/address.ts';
 
 const now = Date.UTC(2026, 0, 2, 12);
@@ -12,7 +13,8 @@ const circumstances = {
   domain: 'example.org' as Domain,
   protocol: 'ESMTPSA' as const,
   now,
-  ownsAddress: (address: string) => address.toLowerCase() === 'alice@example.org',
+  ownership: async (address: string): Promise<Ownership> =>
+    address.toLowerCase() === 'alice@example.org' ? 'own' : 'foreign',
 };
 
 async function prepared(text: string, at = now): Promise<string> {

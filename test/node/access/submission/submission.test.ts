@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { submissionLimits } from '../../../../node/access/submission/limits.ts';
 import { type SubmissionListener, startSubmission } from '../../../../node/access/submission/server.ts';
 import { MailFault } from '../../../../node/mail/fault.ts';
+import { makeUser } from '../../mail/mailbox-fixture.ts';
 import { type AccountFixture, localTls, makeAccount, password, quickGate, silent } from '../access-fixture.ts';
 import { DialogClient } from '../dialog.ts';
 
@@ -148,6 +149,31 @@ describe('the submission listener', () => {
     client.close();
   });
 
+  it('who may own the sender or not is asked to come again; what he owns besides is taken', async () => {
+    fixture.ownership = async (address) =>
+      address === 'office@example.org' ? 'own' : address === 'silent@example.org' ? 'unknown' : 'foreign';
+    const { client, say } = await loggedIn();
+    expect(await say('MAIL FROM:<silent@example.org>')).toMatch(/^451 4\.4\.3 /);
+    expect(await say('MAIL FROM:<office@example.org>')).toMatch(/^250 /);
+    expect(await say('RCPT TO:<bob@example.net>')).toMatch(/^250 /);
+    await say('DATA');
+    expect(await say('From: silent@example.org\r\n\r\nhi\r\n.')).toMatch(/^451 4\.4\.3 /);
+    client.close();
+    expect(await data('From: office@example.org\r\n\r\nhi', ['bob@example.net'], 'office@example.org')).toMatch(
+      /^250 /,
+    );
+  });
+
+  it('a gateway or mailer-daemon has no mailbox to write to', async () => {
+    const { client, say } = await loggedIn();
+    await say('MAIL FROM:<alice@example.org>');
+    for (const kind of ['gateway', 'service'] as const) {
+      fixture.lookup = async () => ({ kind: 'found', certificate: makeUser('robot', kind).certificate });
+      expect(await say('RCPT TO:<robot@example.org>')).toBe('550 5.1.1 there is no user robot@example.org');
+    }
+    client.close();
+  });
+
   it('recipients in the ring are looked up at RCPT, others are not', async () => {
     const { client, say } = await loggedIn();
     await say('MAIL FROM:<alice@example.org>');
@@ -160,9 +186,9 @@ describe('the submission listener', () => {
     client.close();
   });
 
-  const data = async (lines: string, recipients = ['bob@example.net']): Promise<string> => {
+  const data = async (lines: string, recipients = ['bob@example.net'], from = 'alice@example.org'): Promise<string> => {
     const { client, say } = await loggedIn();
-    await say('MAIL FROM:<alice@example.org>');
+    await say(`MAIL FROM:<${from}>`);
     for (const to of recipients) await say(`RCPT TO:<${to}>`);
     await say('DATA');
     const answer = await say(`${lines}\r\n.`);

@@ -1,0 +1,54 @@
+import type { Account } from '../../node/access/account.ts';
+import type { IdentityCertificate } from '../../node/identity/certificate.ts';
+import { personOf } from '../../node/mail/recipient-control.ts';
+import { submit } from '../../node/mail/send.ts';
+import { serviceAddress } from '../home/create.ts';
+import type { LocalUser } from '../home/users.ts';
+import type { UserHome } from './user-home.ts';
+import { UserQuota } from './user-quota.ts';
+import type { LocalUsersParts } from './users-parts.ts';
+
+/** What a user who has shown his password may do. One for a mailbox as long as it is open: what it has counted is remembered. */
+export function userAccount(
+  { user, certificate, home }: { user: LocalUser; certificate: IdentityCertificate; home: UserHome },
+  { post, names, quotaBytes, now, trace, log }: LocalUsersParts,
+): Account {
+  const { mailbox, book, people } = home;
+  const { ring } = post.overlay;
+  const quota = new UserQuota({ mailbox, store: post.store, limitBytes: quotaBytes, now });
+  const sendPost = {
+    store: post.store,
+    notify: post.notify,
+    overlay: post.overlay,
+    lookup: names.resolve.bind(names),
+  };
+  return {
+    address: user.address,
+    mailbox,
+    ringDomains: ring.domains,
+    lookup: async (address) => names.resolve(address),
+    ownership: async (address) => names.ownership(address, user.address),
+    quota: async () => quota.figure(),
+    submit: async (envelope, bytes, id) => {
+      const submission = await submit({
+        post: sendPost,
+        user: { address: user.address, certificate, keys: user.keys },
+        envelope,
+        bytes,
+        gateway: serviceAddress('gateway', ring.name),
+        now,
+        traceId: id,
+        trace,
+        log,
+        book,
+      });
+      // Whom he writes to is no stranger to him.
+      for (const { address, outcome } of submission.recipients)
+        if (outcome.kind === 'sent')
+          await people
+            .meet('wrote', personOf(address))
+            .catch((fault: unknown) => log.warn({ fault }, 'whom a user wrote to could not be remembered'));
+      return submission;
+    },
+  };
+}

@@ -1,0 +1,93 @@
+import path from 'node:path';
+import type { IdentityCertificate } from '../../node/identity/certificate.ts';
+import { deliverTo } from '../../node/mail/delivery.ts';
+import type { Mailbox } from '../../node/mail/mailbox.ts';
+import { openMailbox } from '../../node/mail/open-mailbox.ts';
+import { RecipientBook } from '../../node/mail/recipient-book.ts';
+import { recipientControl } from '../../node/mail/recipient-control.ts';
+import { followReturns, intoInbox } from '../../node/mail/returns.ts';
+import { SentBook } from '../../node/mail/sent-book.ts';
+import { localRecipient } from '../../node/notify/local-recipient.ts';
+import type { LocalUser } from '../home/users.ts';
+import { Closing } from './closing.ts';
+import { KeptLimits } from './kept-limits.ts';
+import type { RecipientPolicy } from './recipient-policy.ts';
+import type { LocalUsersParts } from './users-parts.ts';
+
+/** A mailbox that is served: its mail comes in, and its user hears how what he sent ended. */
+export interface UserHome {
+  readonly mailbox: Mailbox;
+  readonly book: SentBook;
+  readonly people: RecipientBook;
+  readonly close: () => Promise<void>;
+}
+
+// One user's rules limit by sender or by ring; more of them than this he does not hear from in an hour.
+const maxRecipientBuckets = 2_000;
+
+/** Opens a user's mailbox and begins to take his mail. When a part cannot be opened, those before it are closed again and its fault is thrown. */
+export async function openUserHome(
+  { user, certificate, policy }: { user: LocalUser; certificate: IdentityCertificate; policy: RecipientPolicy },
+  parts: LocalUsersParts,
+): Promise<UserHome> {
+  const closing = new Closing();
+  try {
+    return await opened(user, certificate, policy, parts, closing);
+  } catch (fault) {
+    await closing.close();
+    throw fault;
+  }
+}
+
+async function opened(
+  user: LocalUser,
+  certificate: IdentityCertificate,
+  policy: RecipientPolicy,
+  { post, names, layout, hostname, seen, trust, now, trace, log }: LocalUsersParts,
+  closing: Closing,
+): Promise<UserHome> {
+  const mailbox = await openMailbox({
+    post,
+    user: { address: user.address, certificate, keys: user.keys },
+    dir: path.join(layout.node.folder, 'mail'),
+    create: user.login.mailbox === 'new',
+    now,
+    log,
+  });
+  closing.add(() => mailbox.close());
+  // The last part has no dot: lmdb takes a path with one for a file.
+  const book = await SentBook.open(
+    path.join(layout.node.folder, 'sent', encodeURIComponent(user.address), 'book'),
+    now(),
+  );
+  closing.add(() => book.close());
+  const deliver = intoInbox(mailbox, now);
+  closing.add(await followReturns({ notify: post.notify, book, deliver, reportingMta: hostname, trace, now, log }));
+  const folder = path.join(layout.node.folder, 'people', encodeURIComponent(user.address));
+  const people = await RecipientBook.open(path.join(folder, 'book'), now);
+  closing.add(() => people.close());
+  const kept = new KeptLimits({
+    folder: path.join(folder, 'limits'),
+    now,
+    maxBuckets: maxRecipientBuckets,
+    onFault: (fault) =>
+      log.error({ user: user.address, fault }, 'the limits of a user’s policy cannot be written down'),
+  });
+  closing.add(() => kept.stop());
+  const control = recipientControl({
+    recipient: user.address,
+    policy: () => policy.current,
+    limits: kept.limits,
+    book: people,
+    ring: post.overlay.ring,
+    standing: ({ kind, address, ring }) =>
+      // What is of the ring itself must still be able to tell its users something.
+      kind === 'gateway' || kind === 'service' ? 'good' : trust().revocations.standingOf(address, ring),
+    trace,
+    now,
+  });
+  const handle = deliverTo(mailbox, names, control);
+  const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle });
+  closing.add(post.notify.attach({ certificate, accept }));
+  return { mailbox, book, people, close: () => closing.close() };
+}

@@ -127,8 +127,12 @@ export function checkProvenance(signed: Uint8Array, signer: Uint8Array): Provena
 function shortened<T>(value: T, maxText: number): T {
   // Half a surrogate pair has no encoding in UTF-8.
   if (typeof value === 'string') return value.slice(0, maxText).toWellFormed() as T;
-  if (keptKeyShape.safeParse(value).success) return value;
   if (Array.isArray(value)) return value.slice(0, maxSignatures).map((item) => shortened(item, maxText)) as T;
   if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, shortened(inner, maxText)])) as T;
+  // A key is kept whole or not at all.
+  const pairs = Object.entries(value).map(([name, inner]) => [
+    name,
+    name === 'key' ? inner : shortened(inner, maxText),
+  ]);
+  return Object.fromEntries(pairs) as T;
 }

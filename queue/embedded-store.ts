@@ -45,6 +45,9 @@ export type Found =
   /** There is something, and it is not what was written. */
   | { kind: 'damaged' };
 
+/** Long enough that a busy gateway's next job takes them along, short beside the time in which a client sends again what it heard no answer to. */
+const lateMs = 50;
+const maxLate = 500;
 /** One transaction stays short: others wait for it. */
 const sweepBatch = 500;
 
@@ -63,6 +66,9 @@ export class EmbeddedStore {
   readonly #facts: Database<Buffer, string>;
   readonly #pauses: Database<Buffer, string>;
   readonly index: IndexDb;
+  /** Marks that need not be on disk at once: the next jobs take them along, or a timer does. */
+  readonly #late = new Map<string, Mark>();
+  #lateTimer: NodeJS.Timeout | undefined;
   #failure: string | undefined;
 
   constructor(dir: string) {
@@ -104,7 +110,8 @@ export class EmbeddedStore {
   /** For each entry, whether it was new. All entries and marks in one commit. */
   async add(entries: readonly NewEntry[], marks: readonly Mark[]): Promise<boolean[]> {
     const prepared = entries.map(({ record, body }) => ({ record, body, bytes: encodeRecord(record) }));
-    return this.#transaction(() => {
+    let late: readonly Mark[] = [];
+    const result = await this.#transaction(() => {
       const added = prepared.map(({ record, body, bytes }) => {
         if (this.#jobs.doesExist(record.id)) return false;
         this.#jobs.putSync(record.id, bytes);
@@ -113,9 +120,12 @@ export class EmbeddedStore {
         this.index.putSync(indexKey(record), indexValue);
         return true;
       });
-      for (const mark of marks) this.#putMark(mark);
+      late = this.#putLate();
+      for (const mark of marks) this.#putNow(mark);
       return added;
     });
+    this.#written(late);
+    return result;
   }
 
   find(id: string): Found {
@@ -256,13 +266,50 @@ export class EmbeddedStore {
   }
 
   getMark(key: string, now: number): Uint8Array | undefined {
+    const late = this.#late.get(key);
+    if (late !== undefined) return late.expiresAt <= now ? undefined : Uint8Array.from(late.value);
     const stored = this.#marks.get(key);
     if (stored === undefined || stored.readDoubleBE(0) <= now) return undefined;
     return Uint8Array.from(stored.subarray(8));
   }
 
   async setMark(mark: Mark): Promise<void> {
-    await this.#transaction(() => this.#putMark(mark));
+    await this.#transaction(() => this.#putNow(mark));
+  }
+
+  /** Set from now on, and on disk within {@link lateMs}: a commit for each would have the next message wait for its sync. */
+  setMarkLater(mark: Mark): void {
+    this.#late.set(mark.key, mark);
+    if (this.#late.size > maxLate) this.#writeLate();
+    else this.#lateTimer ??= setTimeout(() => this.#writeLate(), lateMs).unref();
+  }
+
+  #writeLate(): void {
+    // What a failed commit leaves is tried again with the next; `failure` tells of it.
+    if (this.#late.size > 0) this.#lateWritten().catch(() => undefined);
+    this.#lateTimer = undefined;
+  }
+
+  async #lateWritten(): Promise<void> {
+    clearTimeout(this.#lateTimer);
+    if (this.#late.size > 0) this.#written(await this.#transaction(() => this.#putLate()));
+  }
+
+  #putLate(): readonly Mark[] {
+    const late = [...this.#late.values()];
+    for (const mark of late) this.#putMark(mark);
+    return late;
+  }
+
+  /** Only now are they read from the database: before the commit it gives what was there before. */
+  #written(late: readonly Mark[]): void {
+    for (const mark of late) if (this.#late.get(mark.key) === mark) this.#late.delete(mark.key);
+  }
+
+  /** A late one with this key would be written over it by the next transaction. */
+  #putNow(mark: Mark): void {
+    this.#late.delete(mark.key);
+    this.#putMark(mark);
   }
 
   #putMark({ key, value, expiresAt }: Mark): void {
@@ -342,6 +389,10 @@ export class EmbeddedStore {
   }
 
   async close(): Promise<void> {
-    await this.#root.close();
+    try {
+      await this.#lateWritten();
+    } finally {
+      await this.#root.close();
+    }
   }
 }

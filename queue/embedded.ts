@@ -327,12 +327,17 @@ class EmbeddedQueue implements Queue {
     return this.#store.getMark(key, this.#options.now());
   }
 
-  /** Always durable here: a group commit costs the same. */
-  async setMark(key: string, value: Uint8Array, expiresAt: number): Promise<void> {
+  async setMark(
+    key: string,
+    value: Uint8Array,
+    expiresAt: number,
+    { durable = true }: { readonly durable?: boolean } = {},
+  ): Promise<void> {
     this.#checkOpen();
     const mark = { key, value, expiresAt };
     checkMark(mark);
-    await this.#store.setMark(mark);
+    if (durable) await this.#store.setMark(mark);
+    else this.#store.setMarkLater(mark);
   }
 
   async health(): Promise<QueueHealth> {

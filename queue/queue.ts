@@ -198,7 +198,7 @@ export interface Queue {
   /** Lanes by name, at most `limit`. */
   lanes(limit: number): Promise<LaneFacts[]>;
   getMark(key: string): Promise<Uint8Array | undefined>;
-  /** With `durable: false` the mark may be lost by a power cut, never half written. */
+  /** With `durable: false` the mark may be lost by a power cut or a kill in the next moment, never half written. */
   setMark(key: string, value: Uint8Array, expiresAt: number, options?: { readonly durable?: boolean }): Promise<void>;
   /** Whether new jobs can be kept. Not ok means: stop accepting. */
   health(): Promise<QueueHealth>;

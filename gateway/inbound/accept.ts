@@ -57,13 +57,13 @@ export async function accept(
   const { trace, log, limits } = parts;
   trace(message.trace, { what: 'data', bytes: message.bytes.length });
   const late = Promise.withResolvers<DataAnswer>();
-  const expired = new AbortController();
+  let isLate = false;
   const timer = setTimeout(() => {
-    expired.abort();
+    isLate = true;
     late.resolve({ reply: withTrace(replies.tooSlow, message.trace) });
   }, limits.decisionMs);
-  const stop = AbortSignal.any([expired.signal, message.ended]);
-  const answer = judgeAndQueue(parts, retransmissions, message, stop).catch((error: unknown): DataAnswer => {
+  const isOver = (): boolean => isLate || message.ended.aborted;
+  const answer = judgeAndQueue(parts, retransmissions, message, isOver).catch((error: unknown): DataAnswer => {
     log.error({ trace: message.trace, err: error }, 'a message could not be taken in');
     trace(message.trace, { what: 'fault', where: 'data', reason: String(error) });
     return { reply: withTrace(isDiskFault(error) ? replies.noStorage : replies.internal, message.trace) };
@@ -75,7 +75,7 @@ async function judgeAndQueue(
   parts: InboundParts,
   retransmissions: Retransmissions,
   message: ReadMessage,
-  stop: AbortSignal,
+  isOver: () => boolean,
 ): Promise<DataAnswer> {
   const unfit = refusalOf(message.bytes, message.wire, parts.limits);
   if (unfit !== undefined) {
@@ -93,7 +93,7 @@ async function judgeAndQueue(
     const own = earlier === undefined ? message : { ...message, trace: earlier.trace };
     const { job, provenance } = await newJob(parts, own, judged, received);
     // The client has given up or is about to be told to come again: then the message must not be here as well.
-    if (stop.aborted) return { reply: withTrace(replies.tooSlow, message.trace) };
+    if (isOver()) return { reply: withTrace(replies.tooSlow, message.trace) };
     // It may have filled up, or failed, since MAIL.
     if (parts.storage.shut() !== undefined) return { reply: withTrace(replies.noStorage, message.trace) };
     const mark = retransmissions.mark(key, own.trace);

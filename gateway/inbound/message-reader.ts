@@ -59,7 +59,8 @@ export class MemoryBudget implements Budget {
   }
 }
 
-// Allocated at a time: small beside a message, large beside what one piece costs.
+// Allocated at a time: large beside what one piece costs, and at first no larger than most mail, of which much is under way at once.
+const firstBlockBytes = 8 * 1024;
 const blockBytes = 64 * 1024;
 const crlf = Buffer.from('\r\n');
 
@@ -69,25 +70,27 @@ const crlf = Buffer.from('\r\n');
  */
 class Blocks {
   #blocks: Buffer[] = [];
+  #last = Buffer.alloc(0);
   /** Octets used of the last block. */
-  #used = blockBytes;
+  #used = 0;
 
   add(part: Uint8Array): void {
     for (let from = 0; from < part.length; ) {
-      if (this.#used === blockBytes) {
-        this.#blocks.push(Buffer.allocUnsafeSlow(blockBytes));
+      if (this.#used === this.#last.length) {
+        this.#last = Buffer.allocUnsafeSlow(this.#blocks.length === 0 ? firstBlockBytes : blockBytes);
+        this.#blocks.push(this.#last);
         this.#used = 0;
       }
-      const piece = part.subarray(from, from + blockBytes - this.#used);
-      this.#blocks.at(-1)?.set(piece, this.#used);
+      const piece = part.subarray(from, from + this.#last.length - this.#used);
+      this.#last.set(piece, this.#used);
       this.#used += piece.length;
       from += piece.length;
     }
   }
 
   async joined(): Promise<Uint8Array> {
-    const last = this.#blocks.at(-1)?.subarray(0, this.#used) ?? new Uint8Array();
-    return joined([...this.#blocks.slice(0, -1), last]);
+    const last = this.#last.subarray(0, this.#used);
+    return this.#blocks.length <= 1 ? last : joined([...this.#blocks.slice(0, -1), last]);
   }
 }
 

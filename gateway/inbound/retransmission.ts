@@ -23,7 +23,7 @@ const settledMs = 60_000;
  * message: the answer is 250 with the earlier id, and nothing is added. Once the reply was flushed the mark is set
  * acknowledged, and identical octets are new mail, as when a machine sends the same report every minute.
  *
- * The acknowledgement is not durable: after a power cut in that moment a later identical message would be taken for the
+ * The acknowledgement is not durable: after a power cut or a kill in that moment a later identical message would be taken for the
  * earlier one. That is a message with the same octets, Message-ID and Date included, which the recipients already have.
  * A reply that was flushed but did not arrive is not noticed; a second copy is then what SMTP has always given.
  */

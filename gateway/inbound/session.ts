@@ -46,6 +46,8 @@ interface Transaction {
   rcptCommands: number;
 }
 
+// The same for all: an error made for each connection would cost as much as a command.
+const gone = new Error('the client is gone');
 // What a notification carries of a path (node/mail/letter.ts); RFC 5321 §4.5.3.1.3 gives it 256 octets. A domain written in Unicode grows when it becomes
 // an A-label, past what was checked as it came in.
 const maxSenderChars = 320;
@@ -205,7 +207,7 @@ export class Session {
 
   /** The connection is gone: nothing that waits for it goes on. */
   end(): void {
-    this.#ended.abort();
+    this.#ended.abort(gone);
   }
 
   async #addRecipient(transaction: Transaction, address: Address): Promise<StepResult> {

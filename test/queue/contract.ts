@@ -101,6 +101,19 @@ export function queueContract(newHome: () => Promise<QueueHome>): void {
       expect(await queue.getMark('never')).toBeUndefined();
     });
 
+    test('a mark that need not be durable is read at once, goes to disk with the next jobs, and is never written over what was set after it', async () => {
+      const later = Date.now() + 60_000;
+      const read = async (key: string) => Buffer.from((await queue.getMark(key)) ?? []).toString();
+      await queue.setMark('a', Buffer.from('late'), later, { durable: false });
+      await queue.setMark('b', Buffer.from('late'), later, { durable: false });
+      expect([await read('a'), await read('b')]).toEqual(['late', 'late']);
+      const mark = { key: 'a', value: Buffer.from('with the job'), expiresAt: later };
+      await Promise.all([queue.add([job('1')], { marks: [mark] }), queue.add([job('2')])]);
+      await queue.setMark('b', Buffer.from('durable'), later);
+      await queue.add([job('3')]);
+      expect([await read('a'), await read('b')]).toEqual(['with the job', 'durable']);
+    });
+
     const refused: [why: string, job: () => NewJob, code: string][] = [
       [
         'a body beyond what the queue keeps',

@@ -58,6 +58,17 @@ describe('the embedded queue’s disk', () => {
     }
   }
 
+  test('a mark that need not be durable outlives a queue that is closed', async () => {
+    await inDir(async (dir) => {
+      const queue = await openOwner(dir);
+      await queue.setMark('late', Buffer.from('x'), Date.now() + 60_000, { durable: false });
+      await queue.close();
+      const again = await openOwner(dir);
+      expect(Buffer.from((await again.getMark('late')) ?? []).toString()).toBe('x');
+      await again.close();
+    });
+  });
+
   test('a large body shared by several jobs is one file, deleted with the last of them', async () => {
     await inDir(async (dir) => {
       const queue = await openOwner(dir);

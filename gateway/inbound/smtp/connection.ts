@@ -58,6 +58,9 @@ const commandsATurn = 100;
 // Replies are written together where the client sends commands together (RFC 2920 §3.2), but never more than this.
 const maxUnwritten = 16 * 1024;
 
+// The same for all: an error made for each connection would cost as much as a command.
+const gone = new Error('the client is gone');
+
 const inTheClear: Evidence['tls'] = { used: false, version: '', cipher: '' };
 
 /**
@@ -153,7 +156,7 @@ export class Connection {
 
   // The client is gone, or done with: nothing that waits for it goes on.
   #left(): void {
-    this.#over.abort();
+    this.#over.abort(gone);
     this.#parts.session.end();
   }
 

@@ -2,6 +2,7 @@
 // `npx node test/bench/peers/gateway-alone.ts PORT DOMAIN checks|none THREADS LAST-FILE`. All of DOMAIN is here; loopback may speak the PROXY protocol where
 // there are checks; DNS is the system's. `none` leaves SPF, DKIM, DMARC and ARC out, which the product cannot do: it is there to compare with servers that do not check.
 import { writeFileSync } from 'node:fs';
+import { newTraceId } from '../../../deploy/trace/id.ts';
 import { createResolver } from '../../../gateway/dns/resolver.ts';
 import { nothingKnown } from '../../../gateway/evidence/authenticate.ts';
 import { verifyHere } from '../../../gateway/evidence/verifier.ts';
@@ -9,7 +10,6 @@ import { startVerifyThreads } from '../../../gateway/evidence/verify-threads.ts'
 import { decodeInboundJob } from '../../../gateway/inbound/job.ts';
 import { defaultInboundLimits } from '../../../gateway/inbound/limits.ts';
 import { startListener } from '../../../gateway/inbound/listener.ts';
-import { newTraceId } from '../../../deploy/trace/id.ts';
 import { parseDomain } from '../../../policy/address.ts';
 import { standardPolicy } from '../../../policy/standard.ts';
 import { acceptAll, policyOf, startUnderTest } from '../../gateway/inbound/listener-under-test.ts';
@@ -23,7 +23,12 @@ const under = await startUnderTest({ policy: withChecks ? policyOf(standardPolic
 const resolver = createResolver({ timeoutMs: 2_000, now: Date.now });
 const here = verifyHere(resolver, Date.now);
 const log = { debug() {}, info() {}, warn: console.error, error: console.error };
-const threads = startVerifyThreads({ count: withChecks ? Number(threadCount) : 0, dns: { timeoutMs: 2_000 }, here, log });
+const threads = startVerifyThreads({
+  count: withChecks ? Number(threadCount) : 0,
+  dns: { timeoutMs: 2_000 },
+  here,
+  log,
+});
 await threads.ready();
 
 let last: Uint8Array | undefined;

@@ -6,6 +6,7 @@ import { type Layout, layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
 import { type Command, exitCodes, type Given } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
+import { type Held, heldText, heldWork } from './queue-held.ts';
 import { pauseText } from './queue-lanes.ts';
 import { withQueue } from './queue-opened.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
@@ -61,6 +62,7 @@ export const status: Command = {
       if (queue !== undefined) {
         print(`queue: ${'why' in queue ? queue.why : numbers(queue.counts)}`);
         for (const pause of 'why' in queue ? [] : queue.pauses) print(pauseText(pause));
+        for (const held of 'why' in queue ? [] : queue.held) print(heldText(held));
       }
       print(
         tableText(
@@ -95,7 +97,11 @@ async function askReadiness(layout: Layout): Promise<z.infer<typeof readinessSha
 }
 
 type QueueStatus =
-  | { readonly counts: Readonly<Record<string, number>>; readonly pauses: readonly Pause[] }
+  | {
+      readonly counts: Readonly<Record<string, number>>;
+      readonly pauses: readonly Pause[];
+      readonly held: readonly Held[];
+    }
   | { readonly why: string };
 
 /** Undefined where no gateway runs on this home. A queue that cannot be asked is told, and is no reason not to tell the rest. */
@@ -104,7 +110,7 @@ async function queueStatus(given: Given, configFile: string): Promise<QueueStatu
   try {
     let told: QueueStatus | undefined;
     await withQueue(given, async (queue) => {
-      told = { counts: await queue.counts(), pauses: await queue.pauses() };
+      told = { counts: await queue.counts(), pauses: await queue.pauses(), held: await heldWork(queue) };
       return exitCodes.done;
     });
     return told;

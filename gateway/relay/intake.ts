@@ -77,7 +77,7 @@ export class Intake {
   }
 
   async #take(request: RelayRequest): Promise<RelayAnswer> {
-    const { queue, storage, now, trace } = this.#parts;
+    const { queue, storage, now, trace, log } = this.#parts;
     const shut = storage.shut();
     if (shut !== undefined) return { later: `the gateway cannot store mail: ${shut.why}` };
     const known = await queue.getMark(markOf(request));
@@ -102,6 +102,9 @@ export class Intake {
       { marks: [mark, ...this.#parts.history.marks(request.from.address, checked.recipients)] },
     );
     trace(request.trace, { what: 'queued', jobs: jobs.map(({ id }) => id), held: verdict === 'hold' });
+    // The sender was told 250: that it waits for the postmaster, only the postmaster can see.
+    if (verdict === 'hold')
+      log.warn({ trace: request.trace, identity: request.from.address, rule }, 'a message is held');
     return { verdict: 'accepted' };
   }
 

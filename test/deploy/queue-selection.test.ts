@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { heldText, heldWork } from '../../deploy/command/queue-held.ts';
 import { selectJobs, selects } from '../../deploy/command/queue-selection.ts';
 import { openEmbeddedQueue } from '../../queue/embedded.ts';
 import type { Queue } from '../../queue/queue.ts';
@@ -35,6 +36,13 @@ beforeAll(async () => {
 afterAll(async () => {
   await queue.close();
   rmSync(dir, { recursive: true });
+});
+
+it('what is held is told by reason and sender, most first', async () => {
+  expect((await heldWork(queue)).map(heldText)).toEqual([
+    'held: 2 from alice@example.org (policy rule relay-volume); look, then `epost queue release` or `drop`',
+    'held: 1 from x@spam.test (quarantine by rule odd); look, then `epost queue release` or `drop`',
+  ]);
 });
 
 describe('the jobs that are meant', () => {

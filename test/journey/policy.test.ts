@@ -204,6 +204,7 @@ test('a stolen account is stopped by its own unusual volume, and the postmaster 
     return listed.wouldSteer >= 2 ? listed.wouldSteer : undefined;
   });
   expect(held).toBe(2);
+  expect(await epostDoes('status')).toMatch(/^held: 2 from alice@example\.org \(policy rule unusual-volume\)/m);
   expect(await epostDoes('queue', 'drop', '--sender', 'alice@example.org', '--reason', 'unusual-volume', '--yes')).toBe(
     '2 dropped\n',
   );

@@ -31,7 +31,7 @@ async function freePort(): Promise<number> {
 
 export async function startRedis(settings: Readonly<Record<string, string>> = {}): Promise<RedisServer> {
   const dir = await mkdtemp(join(tmpdir(), 'epost-redis-'));
-  const port = await freePort();
+  const port = Number(settings['port'] ?? (await freePort()));
   const all = {
     port: String(port),
     bind: '127.0.0.1',

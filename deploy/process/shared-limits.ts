@@ -137,7 +137,7 @@ export class SharedLimits implements LimitState {
       return;
     this.#telling = setTimeout(() => {
       this.#telling = undefined;
-      void this.#tellAll();
+      this.#tellAll().catch((fault: unknown) => this.#lost(fault));
     }, tellEveryMs);
   }
 

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { Outliner } from '../../node/access/outliner.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
 import { deliverTo } from '../../node/mail/delivery.ts';
 import type { Mailbox } from '../../node/mail/mailbox.ts';
@@ -55,6 +56,8 @@ async function opened(
     log,
   });
   closing.add(() => mailbox.close());
+  const outliner = new Outliner({ mailbox, now, log });
+  closing.add(() => outliner.stop());
   // The last part has no dot: lmdb takes a path with one for a file.
   const book = await SentBook.open(
     path.join(layout.node.folder, 'sent', encodeURIComponent(user.address), 'book'),
@@ -89,5 +92,6 @@ async function opened(
   const handle = deliverTo(mailbox, names, control);
   const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle });
   closing.add(post.notify.attach({ certificate, accept }));
+  outliner.start();
   return { mailbox, book, people, close: () => closing.close() };
 }

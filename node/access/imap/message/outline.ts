@@ -2,6 +2,9 @@ import { bodyStructure } from './body-structure.ts';
 import { envelope } from './envelope.ts';
 import { type Part, parseStructure } from './structure.ts';
 
+/** Larger messages are outlined when somebody reads them: beyond, parsing takes more than some milliseconds. */
+export const outlinedBytes = 1024 * 1024;
+
 /** What lists of messages and searches in headers need of one message, so that they do not read it: kept by the folder as opaque octets. */
 export interface Outline {
   /** The header with the empty line that ends it. */

@@ -1,7 +1,7 @@
 import { MailFault } from '../../../mail/fault.ts';
 import { ownSentCopy } from '../../sent-copy.ts';
 import type { Command } from '../command/command.ts';
-import { encodeOutline, outlineOf } from '../message/outline.ts';
+import { encodeOutline, outlinedBytes, outlineOf } from '../message/outline.ts';
 import { withoutBinary } from '../message/without-binary.ts';
 import { formatSet } from '../wire/sequence-set.ts';
 import { wantsModseq } from './enabled.ts';
@@ -70,9 +70,6 @@ export async function copy(
   await session.connection.writer.line(`* OK [${copied(target.uidValidity, from, to)}] moved`);
   return ok('moved');
 }
-
-// Some milliseconds of parsing.
-const outlinedBytes = 1024 * 1024;
 
 const gone = no('the messages are gone', 'EXPUNGEISSUED');
 

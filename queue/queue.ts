@@ -81,7 +81,7 @@ export type Attempt =
   | { readonly kind: 'never'; readonly why: string };
 
 /**
- * Makes one attempt. A throw is `later` with a growing delay; five throws or crashes in a row set the job aside as `failed`.
+ * Makes one attempt. A throw is `later` with a growing delay; five throws or eight crashes in a row set the job aside as `failed`.
  * When `signal` aborts, the queue is being stopped: end soon, and throw if nothing was decided; that throw is not counted.
  */
 export type Worker = (job: Job, signal: AbortSignal) => Promise<Attempt>;

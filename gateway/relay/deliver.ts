@@ -168,7 +168,7 @@ class DeliveryAttempt {
     const found = await routeTo(this.#domain, { ...route, resolver, random });
     if (found.kind !== 'hosts') {
       if (found.kind === 'later' && (await this.#parts.resolverWatch.isBroken()))
-        return this.#withoutResolver(found.why);
+        return this.#withoutResolver(found.why, open);
       this.#setAll(open, { kind: found.kind, at: now(), status: found.status, reply: found.why });
       return undefined;
     }
@@ -191,11 +191,19 @@ class DeliveryAttempt {
     return undefined;
   }
 
-  /** RFC 5321 §4.5.4.1 counts attempts at delivery; without names none can be made, and the mail must not age for it. */
-  #withoutResolver(why: string): Attempt {
+  /**
+   * RFC 5321 §4.5.4.1 counts attempts at delivery; without names none can be made, and the mail must not age for it. Its sender is told all the same that
+   * it waits: that he was told has to be written down, and so this once it counts.
+   */
+  async #withoutResolver(found: string, open: readonly string[]): Promise<Attempt> {
     const { now, random } = this.#parts;
     const at = Math.round(now() + resolverRetryMs * (0.5 + random()));
-    return { kind: 'put-off', at, why: `the resolver answers nothing: ${why}` };
+    const why = `the resolver answers nothing: ${found}`;
+    if (!this.#isDelayDue()) return { kind: 'put-off', at, why };
+    // RFC 3463: 4.4.3 directory server failure.
+    this.#setAll(open, { kind: 'later', at: now(), status: '4.4.3', reply: why });
+    await this.#tellDelay(open);
+    return { kind: 'later', at, why, progress: this.#progress() };
   }
 
   /** What the servers' behaviour says of how busy they are; undefined where it was not their turn. */
@@ -333,12 +341,16 @@ class DeliveryAttempt {
     return { kind: 'later', at, why, progress: this.#progress() };
   }
 
+  #isDelayDue(): boolean {
+    const { now, retry } = this.#parts;
+    const isLate = now() - this.#body.arrivedAt >= delayedAfterMs && retry.giveUpMs > delayedAfterMs;
+    return isLate && this.#delayedAt === undefined && this.#body.envelopeFrom !== '';
+  }
+
   /** Once, and if it does not work, not at all: it is only a courtesy. */
   async #tellDelay(open: readonly string[]): Promise<void> {
-    const { now, retry } = this.#parts;
-    const due = now() - this.#body.arrivedAt >= delayedAfterMs && retry.giveUpMs > delayedAfterMs;
-    if (!due || this.#delayedAt !== undefined || this.#body.envelopeFrom === '') return;
-    this.#delayedAt = now();
+    if (!this.#isDelayDue()) return;
+    this.#delayedAt = this.#parts.now();
     const wanting = open.filter((recipient) => wants(this.#asked.get(recipient), 'DELAY'));
     if (wanting.length === 0) return;
     const told = await this.#notify('delayed', wanting);

@@ -2,7 +2,7 @@
  * Return paths that prove themselves: a message goes out with `prvs=…=alice@example.org` as its reverse-path, and only what comes back to such an address,
  * in time, is a bounce of something that was sent. Form and idea of draft-levine-smtp-batv-01, which other systems know how to take apart, with a longer hash.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 
 export type Returned =
   /** An address like any other. */
@@ -30,8 +30,10 @@ const maxLocalOctets = 64;
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
 const signedForm = /^prvs=0(\d{3})([a-z2-7]{12})=(.+)$/i;
 
-/** `key`: secret of whoever sends for the ring; all its gateways have the same. */
-export function returnPaths(key: Uint8Array): ReturnPaths {
+/** `secret`: of whoever sends for the ring; all its gateways have the same. */
+export function returnPaths(secret: Uint8Array): ReturnPaths {
+  // Made once: to make it anew for each message cost more than the hash.
+  const key = createSecretKey(secret);
   return {
     sign(sender, at) {
       const { local, domain } = cut(sender);
@@ -64,7 +66,7 @@ function dayOf(at: number): string {
 }
 
 /** Over the address in lower case: hosts on the way change the case of local parts, against RFC 5321 §2.4. */
-function hashOf(key: Uint8Array, day: string, sender: string): string {
+function hashOf(key: KeyObject, day: string, sender: string): string {
   const digest = createHmac('sha256', key).update(`epost/return-path\0${day}\0${sender.toLowerCase()}`).digest();
   return Array.from(digest.subarray(0, hashChars), (octet) => alphabet[octet & 31]).join('');
 }

@@ -1,17 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { missing } from '../needs.ts';
+import { type Cutter, startCutter } from '../queue/redis-cutter.ts';
 import { type RedisServer, startRedis } from '../queue/redis-server.ts';
 import { TestHome } from './fixtures/home.ts';
 import { MailProgram } from './fixtures/mailbox.ts';
 import { field, message, newMessageId } from './fixtures/message.ts';
 import { type Outside, startOutside } from './fixtures/outside.ts';
 import type { RunningEpost } from './fixtures/running.ts';
-import { mxClient, submissionClient } from './fixtures/smtp-client.ts';
+import { mxClient, SmtpClient, submissionClient } from './fixtures/smtp-client.ts';
 import { type Letter, sendAll } from './fixtures/traffic.ts';
 import { until } from './fixtures/until.ts';
 
 describe.skipIf(missing('redis-server'))('with the queue in Redis', () => {
   let redis: RedisServer;
+  let way: Cutter;
   let outside: Outside;
   let home: TestHome;
   let epost: RunningEpost;
@@ -19,9 +21,10 @@ describe.skipIf(missing('redis-server'))('with the queue in Redis', () => {
 
   beforeAll(async () => {
     redis = await startRedis();
+    way = await startCutter(redis.url, -1, 'before');
     outside = await startOutside();
     home = await TestHome.make({
-      flags: { ...outside.flags, 'redis-url': redis.url },
+      flags: { ...outside.flags, 'redis-url': way.url },
       config: (text) => text.replace('first: 60s, max: 4h', 'first: 1s, max: 2s'),
     });
     epost = await home.up();
@@ -32,6 +35,7 @@ describe.skipIf(missing('redis-server'))('with the queue in Redis', () => {
     alice?.close();
     await home?.remove();
     await outside?.close();
+    await way?.close();
     await redis?.stop();
   });
 
@@ -90,6 +94,43 @@ describe.skipIf(missing('redis-server'))('with the queue in Redis', () => {
       ({ bytes }) => bytes.includes('multipart/report') && bytes.includes('gone@foreign.test'),
     );
   });
+
+  test('while Redis is away mail is put off with 451, and nothing accepted before is lost or doubled; after it all goes on by itself', async () => {
+    // Some of it is under way when the connection breaks, some waits for its second attempt.
+    for (let i = 0; i < 10; i += 1) outside.mx.refuse('later@foreign.test', { code: 451, text: '4.7.1 greylisted' });
+    const out = Array.from({ length: 10 }, (_, i) =>
+      letter('alice@example.org', `${i % 2 === 0 ? 'later' : 'friend'}@foreign.test`),
+    );
+    for (const one of out) await submit(one);
+    const inward = letter('friend@sender.test', 'alice@example.org');
+    const client = await mxClient(epost.port('mx'));
+    expect(await client.send(inward.envelope, inward.bytes)).toMatchObject({ code: 250 });
+    way.cut();
+    const reply = await client.send(inward.envelope, inward.bytes);
+    expect(reply).toMatchObject({ code: 451 });
+    client.destroy();
+    // RFC 5321 §3.8: who comes anew is told at the door, and told to come again.
+    const offer = async ({ envelope, bytes }: Letter): Promise<number> => {
+      const another = await SmtpClient.connect(epost.port('mx'));
+      if (another.greeting.code !== 220) return another.greeting.code;
+      await another.command('EHLO mail.sender.test');
+      const { code } = await another.send(envelope, bytes);
+      another.destroy();
+      return code;
+    };
+    expect([421, 451]).toContain(await offer(inward));
+    // What a user sends meanwhile is safe in the ring, and waits there.
+    const meanwhile = letter('alice@example.org', 'friend@foreign.test');
+    await submit(meanwhile);
+    way.mend();
+    const again = letter('friend@sender.test', 'alice@example.org');
+    await until('mail is taken again', async () => (await offer(again).catch(() => 0)) === 250);
+    const times = (id: string): number => outside.mx.arrivals.filter(({ messageId }) => messageId === id).length;
+    await until('all that was sent has arrived', () => [...out, meanwhile].every(({ id }) => times(id) > 0), 90_000);
+    await Promise.all([inward, again].map(({ id }) => alice.waitForText(id)));
+    await until('the queue is empty', queueIsEmpty, 90_000);
+    expect([...out, meanwhile].map(({ id }) => times(id))).toEqual(Array.from({ length: 11 }, () => 1));
+  }, 240_000);
 
   test('a gateway that is killed while mail comes in loses none and doubles none', async () => {
     const letters = Array.from({ length: 60 }, () => letter('friend@sender.test', 'alice@example.org'));

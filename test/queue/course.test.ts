@@ -26,7 +26,8 @@ describe('what becomes of a job after an attempt', () => {
     ],
     ['a first crash is tried again at once', newCourse, { kind: 'crashed', why: '' }, 'due', 1_500],
     ['a fourth crash waits', setbacks(3), { kind: 'crashed', why: '' }, 'due', 31_500],
-    ['a fifth crash in a row is poison', setbacks(4), { kind: 'crashed', why: '' }, 'failed', 1_500],
+    ['a seventh crash in a row may still be bad luck', setbacks(6), { kind: 'crashed', why: '' }, 'due', 301_500],
+    ['an eighth crash in a row is poison', setbacks(7), { kind: 'crashed', why: '' }, 'failed', 1_500],
     ['a fifth throw in a row is poison', setbacks(4), { kind: 'threw', why: '' }, 'failed', 1_500],
     ['being stopped is nobody’s fault', setbacks(4), { kind: 'interrupted' }, 'due', 1_500],
   ];

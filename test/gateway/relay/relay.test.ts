@@ -47,6 +47,7 @@ const paths = returnPaths(Buffer.alloc(32, 1));
 let dir: string;
 let keys: DkimKey[];
 let dns: DnsServer;
+let aheadMs = 0;
 let isDnsDown: boolean;
 let sink: Sink;
 let queue: Queue;
@@ -112,7 +113,7 @@ async function start(settings: RelaySettings = {}): Promise<void> {
     },
     aliasOf: async (address) => aliasOf(address),
     maxMessageBytes: 1_000_000,
-    now: Date.now,
+    now: () => Date.now() + aheadMs,
     random: Math.random,
     log: quiet,
     trace: () => undefined,
@@ -123,6 +124,7 @@ beforeEach(async () => {
   aliasOf = () => undefined;
   notices = [];
   isDnsDown = false;
+  aheadMs = 0;
   decidedOn = [];
   tell = () => ({ kind: 'sent' });
   fetched = () => message;
@@ -210,6 +212,29 @@ describe('pace and trouble', () => {
     await queue.retry(`relay ${one.id} dest.example`);
     await done();
     expect(sink.received).toHaveLength(1);
+  });
+
+  test('after four hours the sender is told once that his mail waits, also where that is for want of a resolver', async () => {
+    isDnsDown = true;
+    const { one } = await accepted(['bob@dest.example'], 'dest.example', { from: 'alice@example.org' });
+    await until('it was put off', async () => (await jobOf(one))?.putOff !== undefined);
+    await relay.stop(1_000);
+    await queue.close();
+    await start({ retry: { firstMs: 20, maxMs: 50, giveUpMs: 5 * 86_400_000 } });
+    aheadMs = 4 * 3_600_000;
+    await queue.retry(`relay ${one.id} dest.example`);
+    await until('he is told', () => notices.length > 0);
+    expect(notices[0]?.recipients).toMatchObject([{ address: 'bob@dest.example', action: 'delayed' }]);
+    await until('that is written down', async () => (await jobOf(one))?.state === 'due');
+    // Neither this nor a restart makes him be told again, and nothing counts as a try of the destination but the one that told it.
+    await queue.retry(`relay ${one.id} dest.example`);
+    await until('it was put off again', async () => (await jobOf(one))?.putOff !== undefined);
+    expect(notices).toHaveLength(1);
+    expect(await jobOf(one)).toMatchObject({ state: 'due', attemptCount: 1 });
+    aheadMs = 0;
+    isDnsDown = false;
+    await queue.retry(`relay ${one.id} dest.example`);
+    await until('it arrives', () => sink.received.length === 1);
   });
 
   test('a domain whose own name servers are dead is tried again as any dead destination', async () => {

@@ -45,13 +45,13 @@ describe.skipIf(missing('redis-server'))('with the queue in Redis', () => {
     return { id, bytes: message({ from, to, subject: 'redis', messageId: id, ...text }), envelope: { from, to: [to] } };
   }
 
-  async function submit({ envelope, bytes }: Letter): Promise<void> {
+  async function submit(...letters: readonly Letter[]): Promise<void> {
     const client = await submissionClient(
       epost.port('submission'),
       'alice@example.org',
       epost.password('alice@example.org'),
     );
-    expect(await client.send(envelope, bytes)).toMatchObject({ code: 250 });
+    for (const { envelope, bytes } of letters) expect(await client.send(envelope, bytes)).toMatchObject({ code: 250 });
     await client.quit();
   }
 
@@ -101,7 +101,7 @@ describe.skipIf(missing('redis-server'))('with the queue in Redis', () => {
     const out = Array.from({ length: 10 }, (_, i) =>
       letter('alice@example.org', `${i % 2 === 0 ? 'later' : 'friend'}@foreign.test`),
     );
-    for (const one of out) await submit(one);
+    await submit(...out);
     const inward = letter('friend@sender.test', 'alice@example.org');
     const client = await mxClient(epost.port('mx'));
     expect(await client.send(inward.envelope, inward.bytes)).toMatchObject({ code: 250 });

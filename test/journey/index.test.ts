@@ -30,14 +30,13 @@ async function everything(): Promise<unknown> {
       internalDate: true,
       source: true,
     } as const;
-    const messages =
-      exists === 0
-        ? []
-        : (await imap.fetchAll('1:*', what)).map(({ uid, modseq, emailId, envelope, bodyStructure, ...rest }) => ({
-            ...{ uid, modseq, emailId, envelope, bodyStructure },
-            ...{ size: rest.size, internalDate: rest.internalDate, source: rest.source?.toString('latin1') },
-            flags: [...(rest.flags ?? [])].sort(),
-          }));
+    const messages = [];
+    for (const one of exists === 0 ? [] : await imap.fetchAll('1:*', what)) {
+      const { uid, modseq, emailId, envelope, bodyStructure, size, internalDate } = one;
+      const flags = [...(one.flags ?? [])].sort();
+      const source = one.source?.toString('latin1');
+      messages.push({ uid, modseq, emailId, envelope, bodyStructure, size, internalDate, flags, source });
+    }
     folders.push({ name, specialUse, uidValidity, uidNext, highestModseq, messages });
   }
   imap.close();

@@ -27,7 +27,7 @@ const { public: signingKey } = keys.signing;
 const { public: sealingKey } = keys.sealing;
 const certificate = authority.issueIdentity({ kind: 'user', address, signingKey, sealingKey, days: 30 });
 const user = { address, keys, certificate };
-const undo: (() => Promise<unknown> | unknown)[] = [];
+const undo: (() => unknown)[] = [];
 
 afterEach(async () => {
   for (const one of undo.splice(0).reverse()) await one();
@@ -121,7 +121,7 @@ async function place(root: string, name: string, first?: Place): Promise<Place> 
     address,
     mailbox,
     ringDomains: [],
-    ownsAddress: () => true,
+    ownership: async () => 'own',
     lookup: async () => ({ kind: 'none' }),
     submit: async () => ({ recipients: [] }),
   };

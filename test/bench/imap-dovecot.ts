@@ -9,6 +9,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import tls from 'node:tls';
 import { fileURLToPath } from 'node:url';
+import { generate } from 'selfsigned';
 import type { Account } from '../../node/access/account.ts';
 import { imapLimits } from '../../node/access/imap/limits.ts';
 import { startImap } from '../../node/access/imap/server.ts';
@@ -178,9 +179,9 @@ async function dovecot(program: string, dir: string): Promise<Figure[]> {
   const mail = path.join(dir, 'mail');
   await mkdir(mail);
   await chown(mail, uid, gid);
-  const { key, cert } = (await localTls()).current();
-  await writeFile(path.join(dir, 'key.pem'), String(key), { mode: 0o600 });
-  await writeFile(path.join(dir, 'cert.pem'), String(cert));
+  const pem = await generate([{ name: 'commonName', value: 'localhost' }], { algorithm: 'sha256' });
+  await writeFile(path.join(dir, 'key.pem'), pem.private, { mode: 0o600 });
+  await writeFile(path.join(dir, 'cert.pem'), pem.cert);
   const config = path.join(dir, 'dovecot.conf');
   await writeFile(
     config,

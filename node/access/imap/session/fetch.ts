@@ -37,14 +37,19 @@ export async function fetch(
   const marks = !view.readOnly && items.some((item) => isBody(item) && !item.peek);
   const wanted = resolved.messages.filter(({ entry }) => entry.modseq > (changedSince ?? 0));
   const turns = new Turns(256);
+  const needs = new Set(items.map(needOf));
   let gone = 0;
   for (let at = 0; at < wanted.length; at += batchSize) {
     const batch = wanted.slice(at, at + batchSize);
     const seen = marks ? await markSeen(session, view, batch) : new Set<number>();
     for (const message of batch) {
-      await turns.next();
-      const current = view.numbered([message.entry.uid])[0] ?? message;
-      const answer = await fetchOne(session, view, current, withFlags(session, items, seen.has(current.entry.uid)));
+      if (turns.due()) await turns.give();
+      const current = marks ? (view.numbered([message.entry.uid])[0] ?? message) : message;
+      const sending = fetchOne(session, view, current, {
+        items: withFlags(session, items, seen.has(current.entry.uid)),
+        needs,
+      });
+      const answer = typeof sending === 'string' ? sending : await sending;
       if (answer === 'gone') gone += 1;
       // RFC 3516 §4.3.
       if (answer === 'unknown-encoding')
@@ -67,6 +72,13 @@ function shownItems({ messages, items, changedSince }: Extract<Command, { name: 
 
 function isBody(item: FetchItem): item is Extract<FetchItem, { kind: 'section' | 'binary' }> {
   return item.kind === 'section' || item.kind === 'binary';
+}
+
+/** Shown by a few words, not by octets of the message. */
+type Simple = Exclude<FetchItem, { kind: 'section' | 'binary' | 'binary-size' }>;
+
+function isSimple(item: FetchItem): item is Simple {
+  return !isBody(item) && item.kind !== 'binary-size';
 }
 
 /** Reading marked it: its flags are news, and their mod-sequence with them. */
@@ -146,34 +158,52 @@ async function load(
   return loaded;
 }
 
-/** Sends one FETCH response, or nothing when it cannot be whole. */
-async function fetchOne(
+/** What to send of a message, and what that takes. */
+interface Wish {
+  readonly items: readonly FetchItem[];
+  readonly needs: ReadonlySet<Need>;
+}
+
+/** Sends one FETCH response, or nothing when it cannot be whole. At once where nothing has to be read: there may be 100,000 of them. */
+function fetchOne(session: Session, view: FolderView, message: Numbered, wish: Wish): Answer | Promise<Answer> {
+  const { items, needs } = wish;
+  if (needs.has('outline') || needs.has('message')) return fetchRead(session, view.folder, message, wish);
+  const { writer } = session.connection;
+  const shown = items.flatMap((item) => (isSimple(item) ? [simpleItem(item.kind, message.entry, undefined)] : []));
+  return writer.put(`* ${message.sequence} FETCH (${shown.join(' ')})\r\n`)
+    ? writer.flush().then(() => 'sent' as const)
+    : 'sent';
+}
+
+async function fetchRead(
   { connection }: Session,
-  { folder }: FolderView,
+  folder: FolderView['folder'],
   { sequence, entry }: Numbered,
-  items: readonly FetchItem[],
+  { items, needs }: Wish,
 ): Promise<Answer> {
-  const needs = new Set(items.map(needOf));
-  const reads = needs.has('outline') || needs.has('message');
-  const loaded = reads ? (outlineOnly(folder, entry, needs) ?? (await load(folder, entry, needs))) : undefined;
-  if (reads && loaded === undefined) return 'gone';
+  const loaded = outlineOnly(folder, entry, needs) ?? (await load(folder, entry, needs));
+  if (loaded === undefined) return 'gone';
   const decoded = new Map<FetchItem, Buffer | undefined>();
   for (const item of items) {
     if (item.kind !== 'binary' && item.kind !== 'binary-size') continue;
-    const binary = await decodedPart(loaded!.message, loaded!.top, item.path);
+    const binary = await decodedPart(loaded.message, loaded.top, item.path);
     if (binary === 'unknown-encoding') return binary;
     decoded.set(item, binary);
   }
   const { writer } = connection;
-  await writer.write(`* ${sequence} FETCH (`);
+  // One text as far as it goes: each wait costs more than what a small item is worth.
+  let text = `* ${sequence} FETCH (`;
   for (const [index, item] of items.entries()) {
-    if (index > 0) await writer.write(' ');
-    if (item.kind === 'section') await writeOctets(writer, item, loaded!.sectionOf(item.section));
-    else if (item.kind === 'binary') await writeOctets(writer, item, decoded.get(item));
-    else if (item.kind === 'binary-size') await writer.write(`${item.label} ${decoded.get(item)?.length ?? 0}`);
-    else await writer.write(simpleItem(item.kind, entry, loaded));
+    if (index > 0) text += ' ';
+    if (isSimple(item)) text += simpleItem(item.kind, entry, loaded);
+    else if (item.kind === 'binary-size') text += `${item.label} ${decoded.get(item)?.length ?? 0}`;
+    else {
+      await writer.write(text);
+      text = '';
+      await writeOctets(writer, item, item.kind === 'section' ? loaded.sectionOf(item.section) : decoded.get(item));
+    }
   }
-  await writer.write(')\r\n');
+  await writer.write(`${text})\r\n`);
   return 'sent';
 }
 
@@ -186,11 +216,7 @@ async function bytesOf(folder: FolderView['folder'], uid: number): Promise<Uint8
   }
 }
 
-function simpleItem(
-  kind: Exclude<FetchItem['kind'], 'section' | 'binary' | 'binary-size'>,
-  entry: Numbered['entry'],
-  loaded: Loaded | undefined,
-): string {
+function simpleItem(kind: Simple['kind'], entry: Numbered['entry'], loaded: Loaded | undefined): string {
   switch (kind) {
     case 'flags':
       return `FLAGS (${entry.flags.join(' ')})`;

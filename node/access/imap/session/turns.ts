@@ -10,7 +10,16 @@ export class Turns {
   }
 
   async next(): Promise<void> {
+    if (this.due()) await turn();
+  }
+
+  /** The same for very many small items: whether it is time to {@link give} way. */
+  due(): boolean {
     this.#items += 1;
-    if (this.#items % this.#every === 0) await turn();
+    return this.#items % this.#every === 0;
+  }
+
+  async give(): Promise<void> {
+    await turn();
   }
 }

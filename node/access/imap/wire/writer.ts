@@ -35,13 +35,18 @@ export class Writer {
 
   /** Text in latin1: one character, one octet. */
   async write(part: string | Uint8Array): Promise<void> {
+    if (this.put(part)) await this.flush();
+  }
+
+  /** The same for who writes very many small parts: nothing to wait for, until it says that there is enough for a {@link flush}. */
+  put(part: string | Uint8Array): boolean {
     if (typeof part === 'string') this.#text += part;
     else {
       this.#textToBytes();
       this.#pending.push(part);
     }
     this.#pendingBytes += part.length;
-    if (this.#pendingBytes >= coalesceBytes) await this.flush();
+    return this.#pendingBytes >= coalesceBytes;
   }
 
   async line(text: string): Promise<void> {

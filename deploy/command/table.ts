@@ -1,5 +1,6 @@
 import { check, policyCheck } from './check.ts';
 import { dkimRotate, dkimStatus } from './dkim.ts';
+import { dkimExport, dkimImport } from './dkim-copy.ts';
 import { dns } from './dns.ts';
 import { explainCommand } from './explain.ts';
 import { identityList, identityStandings } from './identity.ts';
@@ -65,6 +66,8 @@ export const commands: readonly Command[] = [
   dns,
   dkimStatus,
   dkimRotate,
+  dkimExport,
+  dkimImport,
   tlsReportCommand,
   check,
   storeStats,

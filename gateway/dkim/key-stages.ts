@@ -7,16 +7,15 @@ import { createDkimKeys, type DkimKey, readDkimKeys, syncFolder, writeOwnFile } 
 import type { StagedKey } from './stages.ts';
 
 const fileName = 'stages.json';
+export const stagedKeyShape = z.strictObject({
+  selector: z.string().min(1).max(63),
+  stage: z.enum(['new', 'published', 'signing', 'retiring']),
+  since: z.int().min(0),
+});
 const fileShape = z.strictObject({
   version: z.literal(1),
   keys: z
-    .array(
-      z.strictObject({
-        selector: z.string().min(1).max(63),
-        stage: z.enum(['new', 'published', 'signing', 'retiring']),
-        since: z.int().min(0),
-      }),
-    )
+    .array(stagedKeyShape)
     // Two pairs are under way at the most; the rest is room for keys that somebody put there by hand.
     .max(64),
 });

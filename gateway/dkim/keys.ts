@@ -43,7 +43,8 @@ export async function syncFolder(dir: string): Promise<void> {
   }
 }
 
-function keyOf(selector: string, privateKey: KeyObject): DkimKey {
+/** Throws DkimFault where it cannot be one. */
+export function keyOf(selector: string, privateKey: KeyObject): DkimKey {
   if (!selectorShape.test(selector)) throw new DkimFault('dkim-damaged', `${selector} cannot be a DKIM selector`);
   const { asymmetricKeyType: type, asymmetricKeyDetails: details } = privateKey;
   if (type === 'ed25519') return { selector, algorithm: 'ed25519-sha256', privateKey };

@@ -50,6 +50,20 @@ describe('the postmaster rotates the DKIM keys', () => {
     expect(await rotate(0)).toMatchObject({ step: { kind: 'wait', stage: 'retiring' } });
   });
 
+  it('nobody but a gateway of the ring can take what is exported', async () => {
+    const { code, out } = await home.run('dkim', 'export');
+    expect({ code, isText: /^[A-Za-z0-9+/=]+\n$/.test(out) }).toEqual({ code: 0, isText: true });
+    const file = path.join(home.folder, 'exported');
+    await writeFile(file, out);
+    expect(await home.run('dkim', 'import', file)).toMatchObject({ code: 0, out: 'nothing is new in it\n' });
+    const other = await TestHome.make();
+    expect((await other.run('init', '--dns', dns.address)).code).toBe(0);
+    const refused = await other.run('dkim', 'import', file);
+    expect(refused).toMatchObject({ code: 2 });
+    expect(refused.err).toContain('not sealed for this gateway');
+    await other.remove();
+  });
+
   it('epost dns --check says what is missing in the DNS', async () => {
     const checked = await home.run('dns', '--check', '--json');
     expect(checked.code).toBe(1);

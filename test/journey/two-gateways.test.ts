@@ -1,4 +1,5 @@
-import { rm } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { missing } from '../needs.ts';
 import { type RedisServer, startRedis } from '../queue/redis-server.ts';
@@ -77,6 +78,22 @@ describe.skipIf(missing('redis-server'))('two gateways of one ring', () => {
 
   const timesOutside = (id: string) =>
     outside.mx.to('friend@foreign.test').filter(({ messageId }) => messageId === id).length;
+
+  test('DKIM keys that one makes are taken over by the other', async () => {
+    expect((await homes.first.run('dkim', 'rotate')).code).toBe(0);
+    const { code, out } = await homes.first.run('dkim', 'export');
+    expect(code).toBe(0);
+    const file = path.join(homes.second.folder, 'dkim-keys');
+    await writeFile(file, out);
+    expect(await homes.second.run('dkim', 'import', file)).toMatchObject({ code: 0 });
+    const keysAt = async (home: TestHome) => {
+      const status = await home.run('dkim', 'status', '--json');
+      const { keys } = JSON.parse(status.out) as { keys: { selector: string; stage: string }[] };
+      return keys.map(({ selector, stage }) => `${selector} ${stage}`);
+    };
+    expect(await keysAt(homes.second)).toEqual(await keysAt(homes.first));
+    expect(await keysAt(homes.second)).toHaveLength(4);
+  });
 
   test('when one dies with its disk, the other delivers what it had accepted, in and out, once each; and goes on', async () => {
     expect((await homes.second.run('queue', 'pause', '--all', '--because', 'the test')).code).toBe(0);

@@ -12,6 +12,10 @@ const maxFileBytes = 1024 ** 3;
 /** What is kept of one message at most: beyond, its header is one that no list of messages needs. */
 export const maxSummaryBytes = 64 * 1024;
 
+// A few hundred of some KiB each are in memory meanwhile, at most.
+const waitMs = 250;
+const maxWaiting = 256;
+
 const nonceBytes = 12;
 const tagBytes = 16;
 
@@ -24,8 +28,11 @@ export class Summaries {
   /** As a key object: from octets Node takes four times as long for each message. */
   readonly #key: KeyObject;
   readonly #log: Log;
-  /** On their way to the disk, and not to be read from there yet. */
+  /** Put, and not to be read from the disk yet. */
   readonly #writing = new Map<string, Buffer>();
+  /** Of these, the ones that wait to be written together. */
+  readonly #waiting = new Map<string, Buffer>();
+  #flush: NodeJS.Timeout | undefined;
 
   private constructor(db: RootDatabase<Uint8Array, string>, key: Uint8Array, log: Log) {
     this.#db = db;
@@ -61,7 +68,7 @@ export class Summaries {
     }
   }
 
-  /** Written in the background. One that is too large is not kept. */
+  /** Written in the background, with others: a cache must not have the disk synced for each message that is appended. One that is too large is not kept. */
   put(emailId: string, summary: Uint8Array): void {
     if (summary.length > maxSummaryBytes) return;
     const nonce = randomBytes(nonceBytes);
@@ -69,17 +76,30 @@ export class Summaries {
     cipher.setAAD(Buffer.from(emailId));
     const sealed = Buffer.concat([nonce, cipher.update(summary), cipher.final(), cipher.getAuthTag()]);
     this.#writing.set(emailId, sealed);
-    this.#db
-      .put(emailId, sealed)
-      .catch((fault: unknown) => {
-        this.#log.debug({ err: fault }, 'a summary was not kept; the message is read again');
-      })
-      .finally(() => {
-        if (this.#writing.get(emailId) === sealed) this.#writing.delete(emailId);
-      });
+    this.#waiting.set(emailId, sealed);
+    if (this.#waiting.size >= maxWaiting) this.#write();
+    else this.#flush ??= setTimeout(() => this.#write(), waitMs).unref();
+  }
+
+  /** All that waits, in one transaction. */
+  #write(): void {
+    clearTimeout(this.#flush);
+    this.#flush = undefined;
+    for (const [emailId, sealed] of this.#waiting) {
+      this.#db
+        .put(emailId, sealed)
+        .catch((fault: unknown) => {
+          this.#log.debug({ err: fault }, 'a summary was not kept; the message is read again');
+        })
+        .finally(() => {
+          if (this.#writing.get(emailId) === sealed) this.#writing.delete(emailId);
+        });
+    }
+    this.#waiting.clear();
   }
 
   async close(): Promise<void> {
+    this.#write();
     await this.#db.close();
   }
 }

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -29,6 +29,31 @@ describe('what is remembered of messages', () => {
     expect(summaries.get('M2')).toBeUndefined();
     summaries = await reopened(summaries, Buffer.alloc(32, 2));
     expect(summaries.get('M1')).toBeUndefined();
+    await summaries.close();
+  });
+
+  it('is there of many put in one moment, the last word of each', async () => {
+    let summaries = await Summaries.open(path.join(dir, 'summaries'), key, silent);
+    const names = Array.from({ length: 1_000 }, (_, n) => `M${n}`);
+    for (const text of ['first', 'last']) for (const name of names) summaries.put(name, Buffer.from(`${text} ${name}`));
+    expect(names.every((name) => String(summaries.get(name)) === `last ${name}`)).toBe(true);
+    summaries = await reopened(summaries);
+    expect(names.every((name) => String(summaries.get(name)) === `last ${name}`)).toBe(true);
+    await summaries.close();
+  });
+
+  it('gets to the disk by itself, also for a process that is killed', async () => {
+    const summaries = await Summaries.open(path.join(dir, 'summaries'), key, silent);
+    summaries.put('M1', Buffer.from('x'));
+    const other = async (): Promise<string> => {
+      const copy = await mkdtemp(path.join(dir, 'copy-'));
+      await copyFile(path.join(dir, 'summaries', 'data.mdb'), path.join(copy, 'data.mdb'));
+      const opened = await Summaries.open(copy, key, silent);
+      const found = String(opened.get('M1'));
+      await opened.close();
+      return found;
+    };
+    await expect.poll(other, { timeout: 20_000 }).toBe('x');
     await summaries.close();
   });
 

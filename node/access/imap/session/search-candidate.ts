@@ -1,5 +1,5 @@
 import { MailFault } from '../../../mail/fault.ts';
-import { type Field, fieldValue, readFields } from '../../header/fields.ts';
+import { fieldValue, readFields } from '../../header/fields.ts';
 import { decodeWords, readableTexts } from '../message/decoded-text.ts';
 import { decodeOutline, encodeOutline, outlineOf } from '../message/outline.ts';
 import { type Part, parseStructure } from '../message/structure.ts';
@@ -15,7 +15,7 @@ export class Candidate {
   readonly message: Numbered;
   readonly #view: FolderView;
   #loaded: { bytes: Buffer; top: Part } | undefined;
-  #fields: { bytes: Buffer; fields: readonly Field[] } | undefined;
+  #header: Buffer | undefined;
 
   constructor(view: FolderView, message: Numbered) {
     this.#view = view;
@@ -31,9 +31,13 @@ export class Candidate {
     return Number.isNaN(day) ? undefined : day;
   }
 
-  async hasHeader(field: string, wanted: string): Promise<boolean> {
+  /** At once where the folder keeps the header. */
+  hasHeader(field: string, wanted: string): boolean | Promise<boolean> {
     // RFC 3501 §6.4.4: the empty string asks whether the field is there at all.
-    return (await this.#values(field)).some((value) => folded(decodeWords(value)).includes(wanted));
+    const shown = (values: readonly string[]): boolean =>
+      values.some((value) => folded(decodeWords(value)).includes(wanted));
+    const kept = this.#kept();
+    return kept === undefined ? this.#values(field).then(shown) : shown(valuesOf(kept, field));
   }
 
   async hasText(wanted: string, headerToo: boolean): Promise<boolean> {
@@ -47,26 +51,23 @@ export class Candidate {
   }
 
   async #values(field: string): Promise<string[]> {
-    const header = await this.#header();
-    if (header === undefined) return [];
-    return header.fields.filter(({ name }) => name === field).map((found) => fieldValue(header.bytes, found));
-  }
-
-  /** From what the folder keeps of the message, where it does. */
-  async #header(): Promise<{ bytes: Buffer; fields: readonly Field[] } | undefined> {
-    if (this.#fields !== undefined) return this.#fields;
+    const kept = this.#kept();
+    if (kept !== undefined) return valuesOf(kept, field);
+    const loaded = await this.#load();
+    if (loaded === undefined) return [];
+    const { bytes, top } = loaded;
     const { uid, size } = this.message.entry;
     const { folder } = this.#view;
-    const kept = decodeOutline(folder.summary(uid))?.header;
-    if (kept !== undefined) this.#fields = { bytes: kept, fields: readFields(kept, { start: 0, end: kept.length }) };
-    else {
-      const loaded = await this.#load();
-      if (loaded === undefined) return undefined;
-      this.#fields = { bytes: loaded.bytes, fields: loaded.top.fields };
-      // What stands in for a message that is lost has another size, and is not remembered.
-      if (loaded.bytes.length === size) folder.keepSummary(uid, encodeOutline(outlineOf(loaded.bytes, loaded.top)));
-    }
-    return this.#fields;
+    // What stands in for a message that is lost has another size, and is not remembered.
+    if (bytes.length === size && folder.summary(uid) === undefined)
+      folder.keepSummary(uid, encodeOutline(outlineOf(bytes, top)));
+    return valuesOf(bytes.subarray(top.header.start, top.header.end), field);
+  }
+
+  /** The header, from what the folder keeps of the message. */
+  #kept(): Buffer | undefined {
+    this.#header ??= decodeOutline(this.#view.folder.summary(this.message.entry.uid))?.header;
+    return this.#header;
   }
 
   async #load(): Promise<{ bytes: Buffer; top: Part } | undefined> {
@@ -80,4 +81,10 @@ export class Candidate {
     }
     return this.#loaded;
   }
+}
+
+function valuesOf(header: Buffer, name: string): string[] {
+  return readFields(header, { start: 0, end: header.length }, name)
+    .filter((field) => field.name === name)
+    .map((field) => fieldValue(header, field));
 }

@@ -11,7 +11,15 @@ export interface Test {
   readonly matches: (candidate: Candidate) => boolean | Promise<boolean>;
 }
 
-function cheap(matches: (message: Numbered) => boolean): Test {
+/** One that the index answers: nothing is waited for, as 100,000 messages may be asked. */
+interface Cheap extends Test {
+  readonly costly: false;
+  readonly matches: (candidate: Candidate) => boolean;
+}
+
+const isCheap = (test: Test): test is Cheap => !test.costly;
+
+function cheap(matches: (message: Numbered) => boolean): Cheap {
   return { costly: false, matches: ({ message }) => matches(message) };
 }
 
@@ -37,7 +45,7 @@ export function tester(key: SearchKey, view: FolderView): Test {
       return { costly: true, matches: async (candidate) => within(await candidate.sent(), key) };
     case 'header': {
       const wanted = folded(key.text);
-      return { costly: true, matches: async (candidate) => await candidate.hasHeader(key.field, wanted) };
+      return { costly: true, matches: (candidate) => candidate.hasHeader(key.field, wanted) };
     }
     case 'body':
     case 'text': {
@@ -46,7 +54,9 @@ export function tester(key: SearchKey, view: FolderView): Test {
     }
     case 'not': {
       const test = tester(key.key, view);
-      return { costly: test.costly, matches: async (candidate) => !(await test.matches(candidate)) };
+      return isCheap(test)
+        ? { costly: false, matches: (candidate) => !test.matches(candidate) }
+        : { costly: true, matches: async (candidate) => !(await test.matches(candidate)) };
     }
     default:
       return combined(key, view);
@@ -55,13 +65,16 @@ export function tester(key: SearchKey, view: FolderView): Test {
 
 function combined(key: Extract<SearchKey, { kind: 'and' | 'or' }>, view: FolderView): Test {
   const tests = key.keys.map((inner) => tester(inner, view));
-  tests.sort((a, b) => Number(a.costly) - Number(b.costly));
   const stopsAt = key.kind === 'or';
-  const matches = async (candidate: Candidate): Promise<boolean> => {
-    for (const test of tests) if ((await test.matches(candidate)) === stopsAt) return stopsAt;
+  const first = tests.filter(isCheap);
+  const decided = (candidate: Candidate): boolean => first.some((test) => test.matches(candidate) === stopsAt);
+  const later = tests.filter(({ costly }) => costly);
+  if (later.length === 0) return { costly: false, matches: (candidate) => (decided(candidate) ? stopsAt : !stopsAt) };
+  const asked = async (candidate: Candidate): Promise<boolean> => {
+    for (const test of later) if ((await test.matches(candidate)) === stopsAt) return stopsAt;
     return !stopsAt;
   };
-  return { costly: tests.some(({ costly }) => costly), matches };
+  return { costly: true, matches: (candidate) => (decided(candidate) ? stopsAt : asked(candidate)) };
 }
 
 function flagTest({ flag, set }: Extract<SearchKey, { kind: 'flag' }>): Test {

@@ -46,11 +46,12 @@ async function matching(session: Session, view: FolderView, key: SearchKey): Pro
   const turns = new Turns(256);
   const found: Numbered[] = [];
   for (const [index, entry] of view.all().entries()) {
-    await turns.next();
+    if (turns.due()) await turns.give();
     if (session.connection.signal.aborted) break;
     if (now() > until) return undefined;
     const message = { sequence: index + 1, entry };
-    if (await test.matches(new Candidate(view, message))) found.push(message);
+    const answer = test.matches(new Candidate(view, message));
+    if (typeof answer === 'boolean' ? answer : await answer) found.push(message);
   }
   return found;
 }

@@ -28,6 +28,7 @@ interface Resident {
 
 const firstRetryMs = 500;
 const longestRetryMs = 30_000;
+const standingMs = 5_000;
 // A directory entry is published again this often, so that a ring that lost it has it back within a day.
 const republishMs = 86_400_000;
 
@@ -218,7 +219,22 @@ export class LocalUsers implements Accounts {
 
   async #open(resident: Resident): Promise<NonNullable<Resident['home']>> {
     const open = await openUserHome(resident, this.#parts);
-    return { open, account: userAccount({ ...resident, home: open }, this.#parts) };
+    return { open, account: userAccount({ ...resident, home: open, over: this.#standing(resident) }, this.#parts) };
+  }
+
+  /** Why open sessions of the user have to end, if they have to. Asked before each command, so the certificate is looked at every few seconds only. */
+  #standing({ user, leave }: Resident): () => string | undefined {
+    const { trust, now } = this.#parts;
+    let askedAt = Number.NEGATIVE_INFINITY;
+    let reason: string | undefined;
+    return () => {
+      if (leave.signal.aborted) return 'your mailbox is no longer served on this machine';
+      if (Math.abs(now() - askedAt) < standingMs) return reason;
+      askedAt = now();
+      const check = checkIdentityCertificate(user.certificate, trust());
+      reason = check.kind === 'invalid' || check.kind === 'revoked' ? unsound(check.reason) : undefined;
+      return reason;
+    };
   }
 
   #publish({ user }: Resident): Promise<void> {
@@ -242,10 +258,11 @@ export class LocalUsers implements Accounts {
 }
 
 function barred(reason: string): Login {
-  return {
-    kind: 'barred',
-    reason: `your certificate in this ring does not hold (${reason}); ask who administers the ring for a new one`,
-  };
+  return { kind: 'barred', reason: unsound(reason) };
+}
+
+function unsound(reason: string): string {
+  return `your certificate in this ring does not hold (${reason}); ask who administers the ring for a new one`;
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

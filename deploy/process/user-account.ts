@@ -8,9 +8,17 @@ import type { UserHome } from './user-home.ts';
 import { UserQuota } from './user-quota.ts';
 import type { LocalUsersParts } from './users-parts.ts';
 
+/** Whose account it is, and what he is served with. */
+interface Served {
+  readonly user: LocalUser;
+  readonly certificate: IdentityCertificate;
+  readonly home: UserHome;
+  readonly over: () => string | undefined;
+}
+
 /** What a user who has shown his password may do. One for a mailbox as long as it is open: what it has counted is remembered. */
 export function userAccount(
-  { user, certificate, home }: { user: LocalUser; certificate: IdentityCertificate; home: UserHome },
+  { user, certificate, home, over }: Served,
   { post, names, quotaBytes, now, trace, log }: LocalUsersParts,
 ): Account {
   const { mailbox, book, people } = home;
@@ -27,6 +35,7 @@ export function userAccount(
     mailbox,
     ringDomains: ring.domains,
     lookup: async (address) => names.resolve(address),
+    over,
     ownership: async (address) => names.ownership(address, user.address),
     quota: async () => quota.figure(),
     submit: async (envelope, bytes, id) => {

@@ -34,6 +34,8 @@ export interface Account {
   quota?(): Promise<{ readonly usedBytes: number; readonly limitBytes: number } | undefined>;
   /** Whether the user may write in the name of that address: his own, with or without a tag, or an alias that leads to him. */
   ownership(address: string): Promise<Ownership>;
+  /** Why sessions that are open have to end, if they have to: his certificate does not hold any more, his mailbox has moved. For him to read. */
+  over?(): string | undefined;
 }
 
 export type Login =

@@ -6,6 +6,7 @@ export interface ImapLimits {
   readonly unauthenticatedMs: number;
   readonly idleMs: number;
   readonly idleCommandMs: number;
+  readonly standingMs: number;
   readonly stallMs: number;
   readonly maxBadCommands: number;
   readonly maxLogins: number;
@@ -31,6 +32,8 @@ export const imapLimits: ImapLimits = {
   idleMs: 30 * 60_000,
   // RFC 2177: clients repeat IDLE every 29 minutes; those that do not are asked whether they live.
   idleCommandMs: 29 * 60_000,
+  // How long somebody who was put out of the ring is told of new mail at most; asking costs next to nothing.
+  standingMs: 30_000,
   // A client that takes no octet for a minute is gone or means harm.
   stallMs: 60_000,
   maxBadCommands: 10,

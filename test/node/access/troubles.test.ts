@@ -112,3 +112,22 @@ describe('a user whose certificate does not hold', () => {
     expect(warnings(log)).toHaveLength(1);
   });
 });
+
+describe('a user who is put out of the ring while his programs are connected', () => {
+  it.each(['', 'b IDLE'])('is told why by BYE, with one line in the log each (%j)', async (waiting) => {
+    const log = keptLog();
+    fixture = await makeImap({ log, limits: { standingMs: 20 } });
+    const reason = 'your certificate in this ring does not hold (revoked)';
+    let over: string | undefined;
+    Object.assign(fixture.account, { over: () => over });
+    const imap = await client(fixture.securePort);
+    await imap.command(`a LOGIN alice@example.org "${password}"`);
+    if (waiting !== '') {
+      imap.send(`${waiting}\r\n`);
+      expect(await imap.line()).toBe('+ idling');
+    }
+    over = reason;
+    expect(await imap.line()).toBe(`* BYE ${reason}`);
+    expect(warnings(log)).toEqual(['a session is ended: its user may not go on']);
+  });
+});

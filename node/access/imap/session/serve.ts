@@ -9,7 +9,7 @@ import { leaveFolder } from './folders.ts';
 import { idle } from './idle.ts';
 import { startTls } from './login.ts';
 import { misplaced, perform } from './perform.ts';
-import { bad, type Completion, no, type Session } from './session.ts';
+import { bad, type Completion, endOf, moreOrEnd, no, type Session } from './session.ts';
 import { sendUpdates } from './updates.ts';
 
 /** Leads one conversation from the greeting to its end. Never throws; the connection is over when it resolves. */
@@ -51,6 +51,8 @@ async function converse(session: Session, deadline: number): Promise<string | un
       if (over === undefined) continue;
       return over.bye;
     }
+    const end = endOf(session);
+    if (end !== undefined) return end;
     if (framed.kind === 'too-long') return 'the command is too long';
     if (framed.kind === 'literal') {
       const over = await literal(session, framed.announcement);
@@ -66,10 +68,10 @@ async function converse(session: Session, deadline: number): Promise<string | un
 }
 
 async function moreOctets(session: Session, deadline: number): Promise<{ bye: string | undefined } | undefined> {
-  const { connection, shared } = session;
-  if (shared.stopping.aborted) return { bye: 'the server is stopping' };
+  const { shared } = session;
   const loggedIn = session.state.at === 'authenticated' || session.state.at === 'selected';
-  const arrival = await connection.more(loggedIn ? shared.limits.idleMs : deadline - shared.now());
+  const arrival = await moreOrEnd(session, loggedIn ? shared.limits.idleMs : deadline - shared.now());
+  if (typeof arrival === 'object') return arrival;
   if (arrival === 'closed') return { bye: undefined };
   if (arrival === 'timed-out') return { bye: loggedIn ? 'idle for too long' : 'log in faster' };
   return undefined;

@@ -3,7 +3,7 @@ import type { Account } from '../../account.ts';
 import type { Clock, Log } from '../../log.ts';
 import type { LoginGate } from '../../login-gate.ts';
 import type { ImapLimits } from '../limits.ts';
-import type { Connection } from './connection.ts';
+import type { Arrival, Connection } from './connection.ts';
 import type { FolderView } from './view.ts';
 
 /** RFC 3501 §3. What is known in a state is in it. */
@@ -69,4 +69,26 @@ export function no(text: string, code?: string): Completion {
 
 export function bad(text: string): Completion {
   return { status: 'BAD', text };
+}
+
+/** What BYE has to say where the conversation has to end from this side. */
+export function endOf({ shared, state, connection }: Session): string | undefined {
+  if (shared.stopping.aborted) return 'the server is stopping';
+  if (state.at !== 'authenticated' && state.at !== 'selected') return undefined;
+  const reason = state.account.over?.();
+  if (reason === undefined) return undefined;
+  const user = state.account.address;
+  shared.log.warn({ ip: connection.address, user, reason }, 'a session is ended: its user may not go on');
+  return reason.replace(/[^\x20-\x7e]/g, '?');
+}
+
+/** Waits as {@link Connection.more} does, and looks from time to time whether the user may go on. */
+export async function moreOrEnd(session: Session, timeoutMs: number): Promise<Arrival | { readonly bye: string }> {
+  const { connection, shared } = session;
+  for (let left = timeoutMs; ; left -= shared.limits.standingMs) {
+    const bye = endOf(session);
+    if (bye !== undefined) return { bye };
+    const arrival = await connection.more(Math.min(left, shared.limits.standingMs));
+    if (arrival !== 'timed-out' || left <= shared.limits.standingMs) return arrival;
+  }
 }

@@ -59,12 +59,16 @@ function readField(
   const at = bytes.subarray(start, end).indexOf(colon);
   if (at < 0) return { field: { name: '', start, valueStart: end, end, odd: true }, stray: true };
   const written = bytes.subarray(start, start + at);
-  const plain = written.every(isNameByte) && written.length > 0;
+  const plain = written.length > 0 && written.every(isNameByte);
   // Compared without anything that is not a name byte: "From :", " From:" and "From\r\n :" are From to some reader.
-  const name = Buffer.from(written.filter(isNameByte)).toString('latin1').toLowerCase();
-  const spacedOnly = written.length > 0 && isNameByte(written[0] ?? 0) && isSpacedName(written);
+  const name = latin1(plain ? written : written.filter(isNameByte)).toLowerCase();
+  const spacedOnly = !plain && written.length > 0 && isNameByte(written[0] ?? 0) && isSpacedName(written);
   const stray = start + at >= lineEnd || !(plain || spacedOnly);
   return { field: { name, start, valueStart: start + at + 1, end, odd: !plain }, stray };
+}
+
+function latin1({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1');
 }
 
 /** A name followed by white space only, which RFC 5322 §4.5 lets readers expect before the colon. */

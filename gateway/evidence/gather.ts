@@ -129,7 +129,19 @@ const listFacts: ReadonlySet<string> = new Set([
   'dnslist.allowedBy',
 ]);
 
+/** A policy does not change, and it is asked at each command. */
+const answered = new WeakMap<Policy, Map<string, boolean>>();
+
 function reads(policy: Policy, stage: Stage, paths: ReadonlySet<string>): boolean {
+  const answers = answered.get(policy) ?? new Map<string, boolean>();
+  answered.set(policy, answers);
+  const question = `${stage} ${[...paths].join()}`;
+  const answer = answers.get(question) ?? findReads(policy, stage, paths);
+  answers.set(question, answer);
+  return answer;
+}
+
+function findReads(policy: Policy, stage: Stage, paths: ReadonlySet<string>): boolean {
   const atoms = policy.rulesAt[stage].flatMap((rule) => [...atomsOf(rule.when)]);
   const all = [...atoms, ...policy.classes.flatMap(({ when }) => [...atomsOf(when)])];
   return all.some((atom) => atom.facts.some(({ path }) => paths.has(path)));

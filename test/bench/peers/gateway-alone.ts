@@ -58,3 +58,5 @@ await startListener(
   },
   { host: '127.0.0.1', port: Number(port), proxies: withChecks ? ['127.0.0.1/32'] : [] },
 );
+// So that a profile of it (`node --cpu-prof`) is written.
+process.once('SIGTERM', () => process.exit(0));

@@ -21,6 +21,7 @@ export class Population {
   gone = 0;
   readonly #network: VirtualNetwork;
   readonly #copies: number;
+  #over = false;
 
   constructor(network: VirtualNetwork, size: number, copies: number) {
     this.#network = network;
@@ -44,10 +45,17 @@ export class Population {
     }
   }
 
+  /** From now on nobody goes, and who is away and not gone for good comes back. */
+  end(): void {
+    this.#over = true;
+    for (const node of this.nodes) if (node.store === undefined) node.start();
+  }
+
   #next(node: VirtualNode, churn: Churn, up: boolean): void {
     const { random, time } = this.#network;
     const ms = random.exponential((up ? churn.sessionHours : churn.downHours) * hourMs);
     time.after(ms, () => {
+      if (this.#over) return;
       if (!up) {
         node.start();
         this.#next(node, churn, true);

@@ -1,19 +1,23 @@
 import { parseArgs } from 'node:util';
+import { maxMembers } from '../../node/overlay/member-table.ts';
 import { desktops } from './churn.ts';
-import { lookupTable } from './lookup-table.ts';
+import type { LookupFigures } from './lookups.ts';
 import { runStore, type StoreFigures } from './store-run.ts';
+import type { WriterFigures } from './writers.ts';
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string', default: '1' },
     nodes: { type: 'string', default: '1000' },
     blocks: { type: 'string', default: '1000' },
+    writers: { type: 'string', default: '100' },
     hours: { type: 'string', default: '6' },
   },
 });
 const seed = Number(values.seed);
 const nodes = Number(values.nodes);
 const blocks = Number(values.blocks);
+const writers = Number(values.writers);
 const hours = Number(values.hours);
 
 const percent = (share: number): string => `${(share * 100).toFixed(2)} %`;
@@ -30,19 +34,47 @@ function rows(figures: StoreFigures): [string, string][] {
     ['comparing, per running node and hour', `${Math.round(figures.comparedBytes)} bytes`],
     ['copies made, per running node and hour', figures.copiesMade.toFixed(3)],
     ['requests of the store, per running node and hour', figures.requests.toFixed(1)],
+    ...logRows(figures.logs),
+    ...(figures.routing === undefined ? [] : routingRows(figures.routing)),
+  ];
+}
+
+function logRows(logs: WriterFigures): [string, string][] {
+  return [
+    ['records appended, and appends failed', `${logs.appended} and ${logs.failed}`],
+    ['append, p50 and p99', `${logs.appendMs.at(0.5)} and ${logs.appendMs.at(0.99)} ms`],
+    ['logs that nobody can read for sure at the end', `${logs.unsure} of ${logs.writers}`],
+    ['with all back: logs lost, forked; records lost', `${logs.lost}, ${logs.forked}; ${logs.recordsLost}`],
+  ];
+}
+
+function routingRows(routing: LookupFigures): [string, string][] {
+  return [
+    ['hops of a lookup, p50, p99 and most', `${[0.5, 0.99, 1].map((share) => routing.hops.at(share)).join(', ')}`],
+    ['questions of a lookup, p50 and p99', `${routing.asked.at(0.5)} and ${routing.asked.at(0.99)}`],
+    ['a lookup, p50 and p99', `${routing.ms.at(0.5)} and ${routing.ms.at(0.99)} ms`],
+    ['lookups that missed one of the k nearest', `${routing.wrong} of ${routing.lookups}`],
+    ['contacts in a routing table, p50 and most', `${routing.kept.at(0.5)} and ${routing.kept.at(1)}`],
+    ['members remembered, p50 and most', `${routing.known.at(0.5)} and ${routing.known.at(1)}`],
+    ['looking up, per running node and hour', `${(routing.bytes / 1e6).toFixed(2)} MB`],
   ];
 }
 
 process.stdout.write(
-  `seed ${seed}; ${nodes} nodes, every one connected to every one; ${blocks} blocks; ${hours} h after 1 h of settling\n` +
+  `seed ${seed}; ${nodes} nodes; ${blocks} blocks; ${writers} logs; ${hours} h after up to 1 h of settling\n` +
     `sessions of ${desktops.sessionHours} h and absences of ${desktops.downHours} h on average, exponential; ` +
     `${percent(desktops.forGood)} of departures for good\n` +
     'one way takes 20 ms (median, log-normal); bandwidth is not modelled; a node that stops is noticed after 30 s\n',
 );
-for (const copies of [3, 5]) {
-  const figures = await runStore({ seed, nodes, blocks, hours, copies, churn: desktops, mesh: { kind: 'full' } });
-  process.stdout.write(`\nk = ${copies}\n`);
+const full = { copies: 3, mesh: { kind: 'full' } } as const;
+const routed = { copies: 3, mesh: { kind: 'routed' } } as const;
+// Above the member table's bound nobody knows everyone.
+for (const how of nodes > maxMembers ? [routed] : [full, { ...full, copies: 5 }, routed]) {
+  const began = process.cpuUsage();
+  const figures = await runStore({ seed, nodes, blocks, writers, hours, churn: desktops, ...how });
+  const known = how.mesh.kind === 'full' ? 'everyone knows everyone' : 'keys are looked up';
+  process.stdout.write(`\nk = ${how.copies}, ${known}\n`);
   for (const [what, figure] of rows(figures)) process.stdout.write(`  ${what.padEnd(52)} ${figure}\n`);
+  const { user, system } = process.cpuUsage(began);
+  process.stdout.write(`  ${'(computed in)'.padEnd(52)} ${Math.round((user + system) / 1e6)} s of one core\n`);
 }
-
-process.stdout.write(`\n${await lookupTable(seed, [1_000, 10_000])}`);

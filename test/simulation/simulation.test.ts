@@ -6,6 +6,7 @@ const small: StoreRun = {
   seed: 1,
   nodes: 60,
   blocks: 60,
+  writers: 10,
   hours: 4,
   copies: 3,
   churn: desktops,

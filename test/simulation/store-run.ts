@@ -4,9 +4,11 @@ import { placeKey } from '../../node/store/placement.ts';
 import { address } from '../node/overlay/fake-overlay.ts';
 import { type Churn, Population } from './churn.ts';
 import { Distribution } from './distribution.ts';
+import { type LookupFigures, Lookups } from './lookups.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { type Mesh, VirtualNetwork } from './virtual-network.ts';
 import { VirtualTime } from './virtual-time.ts';
+import { type WriterFigures, Writers } from './writers.ts';
 
 const minuteMs = 60_000;
 const hourMs = 60 * minuteMs;
@@ -22,6 +24,8 @@ export interface StoreRun {
   readonly seed: number;
   readonly nodes: number;
   readonly blocks: number;
+  /** People who write a log each, from two machines. */
+  readonly writers: number;
   readonly hours: number;
   readonly copies: number;
   readonly churn: Churn;
@@ -48,6 +52,9 @@ export interface StoreFigures {
   readonly requests: number;
   /** Blocks on a disk at the end. */
   readonly held: Distribution;
+  readonly logs: WriterFigures;
+  /** Of a ring that is looked up. */
+  readonly routing: LookupFigures | undefined;
 }
 
 interface Seen {
@@ -70,14 +77,18 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
   const random = new SeededRandom(run.seed);
   const network = new VirtualNetwork(time, random, run.mesh);
   const ring = new Population(network, run.nodes, run.copies);
+  if (run.mesh.kind === 'routed') network.settle();
+  const lookups = new Lookups(network, ring, run.copies);
+  const writers = new Writers(ring, time, random, run.writers);
   const lease: Lease = { identity: address('alice@example.org'), until: startMs + 28 * 24 * hourMs };
   const blocks = Array.from({ length: run.blocks }, (): Block => {
     const bytes = random.bytes(blockBytes);
     return { key: sha256(bytes), bytes };
   });
   await time.during(Promise.all(blocks.map(async (block) => random.pick(ring.nodes).store?.insert([block], lease))));
+  await time.during(writers.begin());
   ring.begin(run.churn);
-  await time.run(time.now() + warmUpMs);
+  await time.run(time.now() + warmUpMs * Math.min(1, run.hours));
   network.traffic.reset();
   const from = time.now();
   const copiesBefore = copiesOf(ring).total;
@@ -94,20 +105,35 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
       const { proper } = placeKey((near, count) => network.table.closest(near, count), key, run.copies);
       if (!proper.some(({ peerId }) => running.has(peerId))) at.nearestAllDown += 1;
     }
-    for (let read = 0; read < readsPerSample; read += 1) readOne(ring, random.pick(blocks), time, random, reads);
+    for (let read = 0; read < readsPerSample; read += 1) {
+      readOne(ring, random.pick(blocks), time, random, reads);
+      lookups.one(random);
+    }
   }
   await time.run(time.now() + minuteMs); // The last reads end.
+  const routing = run.mesh.kind === 'routed' ? lookups.figures(at.upHours) : undefined;
+  const spoken = network.traffic.of('store/');
   const copies = copiesOf(ring);
+  const compared = network.traffic.of('store/lacks', 'store/sync', 'store/summary', 'store/exchange').bytes;
+  const unsure = await time.during(writers.unsure());
+  ring.end();
+  await time.run(time.now() + minuteMs);
+  const logs = await time.during(writers.check(unsure));
+  // What runs would go on, in real time, when the virtual one is over.
+  for (const node of ring.nodes) node.crash();
+  await time.run(time.now() + minuteMs);
   return {
     ...reads,
+    logs,
+    routing,
     nearestAllDown: at.nearestAllDown / at.samples,
     noneUp: at.noneUp / at.samples,
     lost: blocks.filter(({ key }) => copies.of(key) === undefined).length,
     gone: ring.gone,
     copiesPerBlock: copies.total / blocks.length,
-    comparedBytes: network.traffic.of('store/lacks', 'store/sync').bytes / at.upHours,
+    comparedBytes: compared / at.upHours,
     copiesMade: (copies.total - copiesBefore) / at.upHours,
-    requests: network.traffic.of('store/').messages / 2 / at.upHours,
+    requests: spoken.messages / 2 / at.upHours,
     held: new Distribution(ring.nodes.map((node) => node.blockKeys().length)),
   };
 }

@@ -1,13 +1,14 @@
 import { CertificateAuthority } from '../../node/identity/authority.ts';
 import { signingKeyFromSeed } from '../../node/identity/keys.ts';
 import { RevocationState } from '../../node/identity/revocation.ts';
-import { MemberTable } from '../../node/overlay/member-table.ts';
+import { type Entry, MemberTable } from '../../node/overlay/member-table.ts';
 import { signNodeRecord } from '../../node/overlay/node-record.ts';
 import type { Member } from '../../node/overlay/overlay.ts';
 import { address, testDomain } from '../node/overlay/fake-overlay.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { Traffic } from './traffic.ts';
 import type { VirtualOverlay } from './virtual-overlay.ts';
+import { settle, VirtualRouting } from './virtual-routing.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 export interface LineQuality {
@@ -29,9 +30,16 @@ const noticeUpMs = 1_000;
 // Noise and admission: two certificates and two records each way.
 const dialBytes = 3_000;
 const certificateDays = 3_650;
+const bootstrapNames = 3;
+// A certificate and a record with two addresses.
+const proofBytes = 600;
 
 /** Whom a node is connected to all the time. Beyond this it dials when it asks, and stays connected until one of the two goes down. */
-export type Mesh = { readonly kind: 'full' } | { readonly kind: 'some' | 'near'; readonly kept: number };
+export type Mesh =
+  | { readonly kind: 'full' }
+  | { readonly kind: 'some' | 'near'; readonly kept: number }
+  /** As in a ring above the member table: each node knows and keeps whom its routing table has, and looks up the rest. */
+  | { readonly kind: 'routed' };
 
 /**
  * A ring of any number of nodes in one process: who is a member (one real member table, for all of them are told of everyone), who is up, who
@@ -50,6 +58,9 @@ export class VirtualNetwork {
   readonly #up = new Map<string, VirtualOverlay>();
   /** Of whom the others know that it runs, or do not know yet that it no longer does. */
   readonly #noticed = new Map<string, VirtualOverlay>();
+  readonly #routings = new Map<string, VirtualRouting>();
+  readonly #byNumber: Entry[] = [];
+  readonly #numbers = new Map<Entry, number>();
   #members: readonly Member[] | undefined;
   #count = 0;
 
@@ -77,15 +88,66 @@ export class VirtualNetwork {
     if (offer.kind === 'refused') throw new Error(offer.reason);
     this.#members = undefined;
     const { member } = offer.entry;
-    for (const overlay of this.#up.values()) overlay.tell({ kind: 'joined', member });
+    if (this.#mesh.kind === 'routed') this.#admitRouted(offer.entry);
+    else for (const overlay of this.#up.values()) overlay.tell({ kind: 'joined', member });
     return member;
+  }
+
+  /** It knows only those that its bootstrap list names, and is found by whom it asks. */
+  #admitRouted(entry: Entry): void {
+    this.#numbers.set(entry, this.#byNumber.push(entry) - 1);
+    const routing = new VirtualRouting(this, entry);
+    this.#routings.set(entry.peerId, routing);
+    const up = [...this.#up.keys()];
+    for (let named = 0; named < bootstrapNames && up.length > 0; named += 1) {
+      const one = this.table.get(this.random.pick(up));
+      if (one !== undefined) routing.learn(one);
+    }
+  }
+
+  routingOf(peerId: string): VirtualRouting | undefined {
+    return this.#routings.get(peerId);
+  }
+
+  /** All nodes know what they would after long. */
+  settle(): void {
+    settle([...this.#routings.values()], this);
+  }
+
+  isMember(peerId: string): boolean {
+    return this.table.get(peerId) !== undefined;
+  }
+
+  /** An answer of as many bytes as the certificates and records of those named have. */
+  encodeNear(near: readonly Entry[]): Uint8Array {
+    const answer = Buffer.alloc(near.length * proofBytes);
+    near.forEach((entry, at) => answer.writeUInt32BE(this.#numbers.get(entry) ?? 0, at * proofBytes));
+    return answer;
+  }
+
+  decodeNear(answer: Uint8Array): Entry[] {
+    const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
+    const named: Entry[] = [];
+    for (let at = 0; at < answer.length; at += proofBytes) {
+      const entry = this.#byNumber[view.getUint32(at)];
+      if (entry !== undefined) named.push(entry);
+    }
+    return named;
+  }
+
+  /** One that a node wants to keep: they are connected, if it is up. */
+  keep(from: VirtualOverlay, peerId: string): void {
+    const peer = this.#noticed.get(peerId);
+    if (peer !== undefined && this.#up.get(peerId) === peer && from.alive) this.#meet(from, peer);
   }
 
   /** Puts a node that is gone for good out of the ring, as its postmaster does. */
   revoke(member: Member): void {
     this.revocations.offer(this.#authority.revoke([member.certificate.serial]));
+    const entry = this.table.get(member.peerId);
     this.table.sweep();
     this.#members = undefined;
+    if (entry !== undefined) for (const routing of this.#routings.values()) routing.forget(entry);
     for (const overlay of this.#up.values()) overlay.tell({ kind: 'revoked', member });
   }
 
@@ -151,6 +213,8 @@ export class VirtualNetwork {
   #keeps(left: VirtualOverlay, right: VirtualOverlay): boolean {
     const mesh = this.#mesh;
     const members = this.#count;
+    if (mesh.kind === 'routed')
+      return left.routing?.table.has(right.self.peerId) === true || right.routing?.table.has(left.self.peerId) === true;
     if (mesh.kind === 'full' || members <= mesh.kept) return true;
     if (mesh.kind === 'near')
       return sharedBits(left.position, right.position) >= Math.floor(Math.log2(members / mesh.kept));

@@ -33,6 +33,7 @@ export class VirtualNode {
     const store = storeOn({ overlay, now, log: silentLog, copies: this.#copies, toldOfOthers: true }, disk);
     this.#running = { overlay, store };
     this.#network.up(overlay, before);
+    overlay.routing?.run(overlay, before);
   }
 
   /** As if the plug were pulled. What ran on it ends without a word to anyone. */

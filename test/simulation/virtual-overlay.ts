@@ -14,6 +14,7 @@ import {
 import { positionOf } from '../../node/overlay/placement.ts';
 import { silentLog } from '../node/overlay/fake-overlay.ts';
 import type { VirtualNetwork } from './virtual-network.ts';
+import type { VirtualRouting } from './virtual-routing.ts';
 
 /** Kind, id, deadline and length of a frame, and what Noise and TCP put around it. */
 const framingBytes = 60;
@@ -27,11 +28,14 @@ export class VirtualOverlay implements Overlay {
   /** Peers beyond the kept ones that a request has made a connection to. */
   readonly #dialled = new Set<string>();
   readonly position: Uint8Array;
+  /** In a ring that is looked up: whom this node knows. Without it, it knows everyone. */
+  readonly routing: VirtualRouting | undefined;
   #alive = true;
 
   constructor(network: VirtualNetwork, self: Member) {
     this.#network = network;
     this.self = self;
+    this.routing = network.routingOf(self.peerId);
     this.position = positionOf(self.peerKey);
   }
 
@@ -40,16 +44,16 @@ export class VirtualOverlay implements Overlay {
   }
 
   members(): readonly Member[] {
-    return this.#network.members();
+    return this.routing?.members() ?? this.#network.members();
   }
 
   closest(key: Uint8Array, count: number): readonly Member[] {
-    return this.#network.table.closest(key, count);
+    return (this.routing ?? this.#network.table).closest(key, count);
   }
 
-  /** The one member table of all nodes knows everyone. */
-  locate(): undefined {
-    return undefined;
+  /** The one member table of all nodes knows everyone; where there is routing, it looks. */
+  locate(key: Uint8Array, count: number): Promise<void> | undefined {
+    return this.#alive ? this.routing?.locate(key, count) : undefined;
   }
 
   isUp(peerId: string): boolean {
@@ -94,6 +98,10 @@ export class VirtualOverlay implements Overlay {
     if (this.#alive && change.member.peerId !== this.self.peerId) this.#listeners.tell(change);
   }
 
+  get alive(): boolean {
+    return this.#alive;
+  }
+
   hasDialled(peerId: string): boolean {
     return this.#dialled.has(peerId);
   }
@@ -110,6 +118,7 @@ export class VirtualOverlay implements Overlay {
 
   die(): void {
     this.#alive = false;
+    this.routing?.router?.stop();
     this.#dialled.clear();
     this.#listeners.clear();
   }

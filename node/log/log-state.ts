@@ -1,7 +1,7 @@
 import { decode, encode } from '@ipld/dag-cbor';
 import { type ContentRef, decodeRef, encodeRef } from '../store/content.ts';
 import { LogFault } from './fault.ts';
-import { after, isRecord, type Join, joinRow, type Place, type Stored, samePlace, start } from './place.ts';
+import { chainsAfter, isRecord, type Join, joinRow, type Place, type Stored, samePlace, start } from './place.ts';
 
 /** Records that lie in the head itself, so that reading the newest needs one block (DESIGN §7). */
 export const maxRecent = 50;
@@ -145,14 +145,14 @@ export function decodeState(bytes: Uint8Array): LogState {
   const state = { end, recent, levels, back, snapshot };
   if (contiguous(topEntries(state), 0) + recent.length !== end.seq || (snapshot?.at.seq ?? 0) > end.seq)
     throw new LogFault('damaged', 'the numbers of the log do not add up');
-  if (!samePlace(pastAll(recentStart(state), recent), end))
+  if (!endsAt(recentStart(state), chainsAfter(recentStart(state).chain, recent), end))
     throw new LogFault('damaged', 'the items in the head are not those that it names');
   return state;
 }
 
-/** The place behind these items; its numbers are not right, because only the application knows what takes one. */
-function pastAll(place: Place, items: readonly Stored[]): Place {
-  return items.reduce((reached, item) => after(reached, item, () => 0), place);
+/** Whether items with these chains behind each of them lead from one place to the other. */
+function endsAt(from: Place, chains: readonly Uint8Array[], end: Pick<Place, 'seq' | 'chain'>): boolean {
+  return samePlace({ seq: from.seq + chains.length, chain: chains.at(-1) ?? from.chain }, end);
 }
 
 /** Where entries that begin at `next` end; throws where one does not begin where the one before it ended. */
@@ -178,7 +178,7 @@ export function encodeGroup(items: readonly Stored[], back: readonly Entry[]): U
 export function decodeGroup(
   bytes: Uint8Array,
   entry: Entry,
-): { readonly from: Place; readonly items: Stored[]; readonly back: Entry[] } {
+): { readonly from: Place; readonly items: Stored[]; readonly chains: Uint8Array[]; readonly back: Entry[] } {
   const value = parse(bytes);
   if (!Array.isArray(value) || value.length !== 2) throw new LogFault('damaged', 'a group has two fields');
   const [rows, kept] = value as readonly unknown[];
@@ -186,9 +186,10 @@ export function decodeGroup(
   const back = listOf(rows, backSteps.length, entryOf);
   if (back.some(({ end }) => end.seq > entry.first)) throw new LogFault('damaged', 'a group names what is behind it');
   const from = back[0]?.end ?? start;
-  if (items.length !== entry.count || !samePlace(pastAll(from, items), entry.end))
+  const chains = chainsAfter(from.chain, items);
+  if (items.length !== entry.count || !endsAt(from, chains, entry.end))
     throw new LogFault('damaged', 'a group has other items than its entry says');
-  return { from, items, back };
+  return { from, items, chains, back };
 }
 
 export function encodeNode(entries: readonly Entry[]): Uint8Array {

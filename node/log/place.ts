@@ -51,15 +51,27 @@ export function taken(item: Stored, takes: Takes): number {
   return isRecord(item) ? takes(item) : item.moves;
 }
 
-/** The place behind an item. A record that takes a number has `numbers` of it; a join has all of (the higher `most`, `numbers`]. */
-export function after(place: Place, item: Stored, takes: Takes): Place {
+function chainAfter(chain: Uint8Array, item: Stored): Uint8Array {
   const bytes = isRecord(item) ? item : encode(joinRow(item));
   // The kind goes in too: a record may hold the octets of a join.
-  const hash = sha256(place.chain, Uint8Array.of(isRecord(item) ? 0 : 1), bytes);
+  const hash = sha256(chain, Uint8Array.of(isRecord(item) ? 0 : 1), bytes);
+  return Uint8Array.from(hash.subarray(0, chainBytes));
+}
+
+/** The chain behind each of these items: what proves them, and what a long replay spends half of its time on, so that it is made once. */
+export function chainsAfter(chain: Uint8Array, items: readonly Stored[]): Uint8Array[] {
+  return items.map((item) => {
+    chain = chainAfter(chain, item);
+    return chain;
+  });
+}
+
+/** The place behind an item. A record that takes a number has `numbers` of it; a join has all of (the higher `most`, `numbers`]. */
+export function after(place: Place, item: Stored, takes: Takes, chain = chainAfter(place.chain, item)): Place {
   const most = isRecord(item) ? place : item.most;
   return {
     seq: place.seq + 1,
-    chain: Uint8Array.from(hash.subarray(0, chainBytes)),
+    chain,
     numbers: Math.max(place.numbers, most.numbers) + taken(item, takes),
     height: Math.max(place.height, most.height) + 1,
   };
@@ -76,11 +88,16 @@ export type LogItem =
   /** Items whose block is gone for good as far as the ring knows: what follows them keeps its numbers. */
   | { readonly kind: 'missing'; readonly seq: number; readonly count: number; readonly after: Place };
 
-/** Stored items as a reader meets them behind `place`. */
-export function* itemsAfter(place: Place, stored: readonly Stored[], takes: Takes): Generator<LogItem> {
-  for (const item of stored) {
+/** Stored items as a reader meets them behind `place`; with {@link chainsAfter}, where those are known already. */
+export function* itemsAfter(
+  place: Place,
+  stored: readonly Stored[],
+  takes: Takes,
+  chains?: readonly Uint8Array[],
+): Generator<LogItem> {
+  for (const [at, item] of stored.entries()) {
     const { seq } = place;
-    place = after(place, item, takes);
+    place = after(place, item, takes, chains?.[at]);
     if (isRecord(item)) yield { kind: 'record', seq, record: item, after: place };
     else yield { kind: 'join', seq, join: item, after: place };
   }

@@ -6,6 +6,7 @@ import { salvage } from './salvage.ts';
 
 interface Loaded extends Piece {
   readonly items: readonly Stored[];
+  readonly chains: readonly Uint8Array[];
 }
 
 // Groups fetched before they are asked for: replay of a long log is bound by the round trip otherwise.
@@ -53,13 +54,13 @@ export async function* allPieces(source: BlockSource, state: LogState, seq: numb
 }
 
 async function load(source: BlockSource, piece: Piece): Promise<Loaded> {
-  if (piece.lost) return { ...piece, items: [] };
+  if (piece.lost) return { ...piece, items: [], chains: [] };
   try {
-    const { items, from } = decodeGroup(await getContent(source, piece.entry.ref), piece.entry);
-    if (!samePlace(from, piece.from)) return { ...piece, lost: true, items: [] };
-    return { ...piece, items };
+    const { items, chains, from } = decodeGroup(await getContent(source, piece.entry.ref), piece.entry);
+    if (!samePlace(from, piece.from)) return { ...piece, lost: true, items: [], chains: [] };
+    return { ...piece, items, chains };
   } catch (cause) {
-    if (isGone(cause)) return { ...piece, lost: true, items: [] };
+    if (isGone(cause)) return { ...piece, lost: true, items: [], chains: [] };
     throw cause;
   }
 }
@@ -91,13 +92,13 @@ export async function* readItems(
 
 function* told(loaded: Loaded | undefined, seq: number, takes: Takes): Generator<LogItem> {
   if (loaded === undefined) return;
-  const { from, entry, lost, items } = loaded;
+  const { from, entry, lost, items, chains } = loaded;
   if (lost) {
     const first = Math.max(seq, from.seq);
     yield { kind: 'missing', seq: first, count: entry.end.seq - first, after: entry.end };
     return;
   }
-  for (const item of itemsAfter(from, items, takes))
+  for (const item of itemsAfter(from, items, takes, chains))
     if (item.seq >= seq) yield item.after.seq === entry.end.seq ? { ...item, after: entry.end } : item;
 }
 

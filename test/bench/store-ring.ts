@@ -6,11 +6,20 @@ import os from 'node:os';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import type { Libp2p, Stream } from '@libp2p/interface';
+import { noise } from '@libp2p/noise';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p } from 'libp2p';
 import { CertificateAuthority } from '../../node/identity/authority.ts';
 import { checkNodeCertificate } from '../../node/identity/certificate.ts';
 import { signingKeyFromSeed } from '../../node/identity/keys.ts';
 import { RevocationState } from '../../node/identity/revocation.ts';
 import { decodeRing } from '../../node/identity/ring.ts';
+import { openLog } from '../../node/log/log.ts';
+import { LogDisk } from '../../node/log/log-disk.ts';
 import { storeMessage } from '../../node/mail/message.ts';
 import type { Overlay } from '../../node/overlay/overlay.ts';
 import { startOverlay } from '../../node/overlay/start.ts';
@@ -106,6 +115,62 @@ async function benchDisk(dir: string): Promise<void> {
   await file.close();
 }
 
+const sinkProtocol = '/bench/sink/1';
+
+/** A bare host: TCP, Noise and Yamux as the overlay has them, and nothing of ours. */
+async function bareHost(): Promise<Libp2p> {
+  const seed = Uint8Array.from(randomBytes(32));
+  return createLibp2p({
+    privateKey: privateKeyFromRaw(Buffer.concat([seed, signingKeyFromSeed(seed).public])),
+    addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+  });
+}
+
+/** In a process of its own: takes what comes on a stream, and answers each 120 KB with a byte. Says on standard output where it listens. */
+async function sinkProcess(): Promise<void> {
+  const host = await bareHost();
+  await host.handle(sinkProtocol, (stream) => {
+    let bytes = 0;
+    stream.addEventListener('message', ({ data }) => {
+      bytes += data.byteLength;
+      for (; bytes >= frameBytes; bytes -= frameBytes) stream.send(Uint8Array.of(1));
+    });
+  });
+  process.stdout.write(`${String(host.getMultiaddrs()[0])}\n`);
+}
+
+/** Six messages of 120 KB at once over one stream, each until its answer: what the line and libp2p cost without us. */
+async function benchStream(): Promise<void> {
+  const child = spawn(process.execPath, [self, 'sink'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const [at] = (await once(child.stdout, 'data')) as [Buffer];
+  const host = await bareHost();
+  const stream: Stream = await host.dialProtocol(multiaddr(at.toString().trim()), sinkProtocol);
+  const waiting: (() => void)[] = [];
+  let room: PromiseWithResolvers<void> | undefined;
+  stream.addEventListener('drain', () => room?.resolve());
+  stream.addEventListener('message', ({ data }) => {
+    for (let answers = data.byteLength; answers > 0; answers -= 1) waiting.shift()?.();
+  });
+  const frame = randomBytes(frameBytes);
+  const figures = await measure(2_000, 6, async () => {
+    // Who sends without listening to it fills memory instead of the line.
+    while (room !== undefined) await room.promise;
+    const answered = new Promise<void>((resolve) => waiting.push(resolve));
+    if (!stream.send(frame)) {
+      room = Promise.withResolvers<void>();
+      await room.promise;
+      room = undefined;
+    }
+    await answered;
+  });
+  line('raw libp2p stream: 120 KB to one other process, 6 at once', told(figures, frameBytes));
+  await host.stop();
+  child.kill('SIGKILL');
+}
+
 async function benchProcesses(dir: string): Promise<void> {
   const ca = CertificateAuthority.create(testDomain, [], Date.now);
   const children: ChildProcess[] = [];
@@ -142,7 +207,7 @@ async function benchProcesses(dir: string): Promise<void> {
   const frame = randomBytes(frameBytes);
   const [peer = ''] = others();
   const sent = await measure(2_000, 6, () => overlay.request(peer, 'bench/sink', frame, { timeoutMs: 10_000 }));
-  line('raw line: requests of 120 KB to one other process, 6 at once', told(sent, frameBytes));
+  line('overlay: requests of 120 KB to one other process, 6 at once', told(sent, frameBytes));
   for (const [name, size, count, atOnce] of [
     ['1 KiB', 1024, 3_000, 32],
     ['64 KiB', 60 * 1024, 500, 16],
@@ -157,9 +222,28 @@ async function benchProcesses(dir: string): Promise<void> {
     const get = (index: number): Promise<unknown> => getContent(store, refs[index] ?? never());
     line(`three processes, k = 3: read ${name}, ${atOnce} at once`, told(await measure(count, atOnce, get), size));
   }
+  await benchAppend(store, dir);
   await store.stop();
   await overlay.stop();
   for (const child of children) child.kill('SIGKILL');
+}
+
+async function benchAppend(store: Store, dir: string): Promise<void> {
+  const disk = await LogDisk.open(path.join(dir, 'logs'));
+  const signing = signingKeyFromSeed(Uint8Array.from(randomBytes(32)));
+  const how = { signing, secret: randomBytes(32), name: 'diary', owner, create: true, now: Date.now, log: silentLog };
+  const log = await openLog({ ...how, store, disk });
+  const record = randomBytes(300);
+  for (const [count, atOnce] of [
+    [300, 1],
+    [6_000, 64],
+  ] as const)
+    line(
+      `three processes, k = 3: append of 300 B, ${atOnce} at once`,
+      told(await measure(count, atOnce, () => log.append([record])), record.length),
+    );
+  await log.close();
+  await disk.close();
 }
 
 /** Stores of `size` nodes around an overlay in memory: what repair itself costs, without lines. */
@@ -265,11 +349,16 @@ function never(): never {
 
 if (process.argv[2] === 'node') {
   await startNode(JSON.parse(await text(process.stdin)) as Given);
+} else if (process.argv[2] === 'sink') {
+  await sinkProcess();
+} else if (process.argv[2] === 'stream') {
+  await benchStream();
 } else if (process.argv[2] === 'memory') {
   await benchMemory(process.argv[3] ?? never());
 } else {
   const dir = await mkdtemp(path.join(os.tmpdir(), 'epost-bench-store-ring-'));
   await benchDisk(dir);
+  await benchStream();
   await benchProcesses(dir);
   await benchRepair(dir);
   await once(spawn(process.execPath, [self, 'memory', dir], { stdio: 'inherit' }), 'exit');

@@ -1,7 +1,6 @@
 import { parseArgs } from 'node:util';
 import { maxMembers } from '../../node/overlay/member-table.ts';
 import { desktops } from './churn.ts';
-import type { LookupFigures } from './lookups.ts';
 import { runStore, type StoreFigures } from './store-run.ts';
 import type { WriterFigures } from './writers.ts';
 
@@ -12,6 +11,7 @@ const { values } = parseArgs({
     blocks: { type: 'string', default: '1000' },
     writers: { type: 'string', default: '100' },
     hours: { type: 'string', default: '6' },
+    mesh: { type: 'string', default: 'all' },
   },
 });
 const seed = Number(values.seed);
@@ -35,7 +35,7 @@ function rows(figures: StoreFigures): [string, string][] {
     ['copies made, per running node and hour', figures.copiesMade.toFixed(3)],
     ['requests of the store, per running node and hour', figures.requests.toFixed(1)],
     ...logRows(figures.logs),
-    ...(figures.routing === undefined ? [] : routingRows(figures.routing)),
+    ['looking up, per running node and hour', `${(figures.lookupBytes / 1e6).toFixed(2)} MB`],
   ];
 }
 
@@ -48,28 +48,18 @@ function logRows(logs: WriterFigures): [string, string][] {
   ];
 }
 
-function routingRows(routing: LookupFigures): [string, string][] {
-  return [
-    ['hops of a lookup, p50, p99 and most', `${[0.5, 0.99, 1].map((share) => routing.hops.at(share)).join(', ')}`],
-    ['questions of a lookup, p50 and p99', `${routing.asked.at(0.5)} and ${routing.asked.at(0.99)}`],
-    ['a lookup, p50 and p99', `${routing.ms.at(0.5)} and ${routing.ms.at(0.99)} ms`],
-    ['lookups that missed one of the k nearest', `${routing.wrong} of ${routing.lookups}`],
-    ['contacts in a routing table, p50 and most', `${routing.kept.at(0.5)} and ${routing.kept.at(1)}`],
-    ['members remembered, p50 and most', `${routing.known.at(0.5)} and ${routing.known.at(1)}`],
-    ['looking up, per running node and hour', `${(routing.bytes / 1e6).toFixed(2)} MB`],
-  ];
-}
-
 process.stdout.write(
   `seed ${seed}; ${nodes} nodes; ${blocks} blocks; ${writers} logs; ${hours} h after up to 1 h of settling\n` +
     `sessions of ${desktops.sessionHours} h and absences of ${desktops.downHours} h on average, exponential; ` +
     `${percent(desktops.forGood)} of departures for good\n` +
     'one way takes 20 ms (median, log-normal); bandwidth is not modelled; a node that stops is noticed after 30 s\n',
 );
+const wanted = nodes > maxMembers ? 'routed' : values.mesh;
 const full = { copies: 3, mesh: { kind: 'full' } } as const;
 const routed = { copies: 3, mesh: { kind: 'routed' } } as const;
 // Above the member table's bound nobody knows everyone.
-for (const how of nodes > maxMembers ? [routed] : [full, { ...full, copies: 5 }, routed]) {
+for (const how of [full, { ...full, copies: 5 }, routed]) {
+  if (wanted !== 'all' && wanted !== how.mesh.kind) continue;
   const began = process.cpuUsage();
   const figures = await runStore({ seed, nodes, blocks, writers, hours, churn: desktops, ...how });
   const known = how.mesh.kind === 'full' ? 'everyone knows everyone' : 'keys are looked up';

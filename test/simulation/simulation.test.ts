@@ -6,7 +6,7 @@ const small: StoreRun = {
   seed: 1,
   nodes: 60,
   blocks: 60,
-  writers: 10,
+  writers: 4,
   hours: 4,
   copies: 3,
   churn: desktops,
@@ -30,6 +30,23 @@ describe('the simulated ring', { timeout: 120_000 }, () => {
     const figures = await runStore({ ...small, seed: 5, hours: 12 });
     expect(figures.nearestAllDown).toBeGreaterThan(0);
     expect(figures.noneUp).toBeLessThan(figures.nearestAllDown);
+  });
+
+  it('loses no log, no record and no block where keys are looked up, and gives the same figures for the same seed', async () => {
+    const routed: StoreRun = { ...small, writers: 10, hours: 0.5, seed: 6, mesh: { kind: 'routed' } };
+    const figures = await runStore(routed);
+    expect(await runStore(routed)).toEqual(figures);
+    const { logs } = figures;
+    expect(logs.appended).toBeGreaterThan(10);
+    expect([figures.lost, logs.lost, logs.forked, logs.recordsLost]).toEqual([0, 0, 0, 0]);
+    expect(figures.lookupBytes).toBeGreaterThan(0);
+    expect((await runStore({ ...routed, mesh: { kind: 'full' } })).lookupBytes).toBe(0);
+  });
+
+  it('loses logs, and records, when their holders go for good: the checks of loss can fail', async () => {
+    const churn = { sessionHours: 0.5, downHours: 2, forGood: 1 };
+    const { logs } = await runStore({ ...small, hours: 1, writers: 20, copies: 1, churn });
+    expect(logs.lost + logs.recordsLost).toBeGreaterThan(0);
   });
 
   it('loses blocks when nobody is left to repair: the check of loss can fail', async () => {

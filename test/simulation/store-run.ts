@@ -4,7 +4,6 @@ import { placeKey } from '../../node/store/placement.ts';
 import { address } from '../node/overlay/fake-overlay.ts';
 import { type Churn, Population } from './churn.ts';
 import { Distribution } from './distribution.ts';
-import { type LookupFigures, Lookups } from './lookups.ts';
 import { SeededRandom } from './seeded-random.ts';
 import { type Mesh, VirtualNetwork } from './virtual-network.ts';
 import { VirtualTime } from './virtual-time.ts';
@@ -53,8 +52,8 @@ export interface StoreFigures {
   /** Blocks on a disk at the end. */
   readonly held: Distribution;
   readonly logs: WriterFigures;
-  /** Of a ring that is looked up. */
-  readonly routing: LookupFigures | undefined;
+  /** Where keys are looked up: bytes of questions for the nearest, and of dialling, per running node and hour. */
+  readonly lookupBytes: number;
 }
 
 interface Seen {
@@ -78,7 +77,6 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
   const network = new VirtualNetwork(time, random, run.mesh);
   const ring = new Population(network, run.nodes, run.copies);
   if (run.mesh.kind === 'routed') network.settle();
-  const lookups = new Lookups(network, ring, run.copies);
   const writers = new Writers(ring, time, random, run.writers);
   const lease: Lease = { identity: address('alice@example.org'), until: startMs + 28 * 24 * hourMs };
   const blocks = Array.from({ length: run.blocks }, (): Block => {
@@ -107,11 +105,10 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
     }
     for (let read = 0; read < readsPerSample; read += 1) {
       readOne(ring, random.pick(blocks), time, random, reads);
-      lookups.one(random);
     }
   }
   await time.run(time.now() + minuteMs); // The last reads end.
-  const routing = run.mesh.kind === 'routed' ? lookups.figures(at.upHours) : undefined;
+  const lookedUp = network.traffic.of('overlay/near', 'dial').bytes;
   const spoken = network.traffic.of('store/');
   const copies = copiesOf(ring);
   const compared = network.traffic.of('store/lacks', 'store/sync', 'store/summary', 'store/exchange').bytes;
@@ -125,7 +122,7 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
   return {
     ...reads,
     logs,
-    routing,
+    lookupBytes: lookedUp / at.upHours,
     nearestAllDown: at.nearestAllDown / at.samples,
     noneUp: at.noneUp / at.samples,
     lost: blocks.filter(({ key }) => copies.of(key) === undefined).length,

@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util';
 import { maxMembers } from '../../node/overlay/member-table.ts';
 import { desktops } from './churn.ts';
+import { lookupTable } from './lookup-table.ts';
 import { runStore, type StoreFigures } from './store-run.ts';
 import type { WriterFigures } from './writers.ts';
 
@@ -68,3 +69,5 @@ for (const how of [full, { ...full, copies: 5 }, routed]) {
   const { user, system } = process.cpuUsage(began);
   process.stdout.write(`  ${'(computed in)'.padEnd(52)} ${Math.round((user + system) / 1e6)} s of one core\n`);
 }
+
+if (wanted === 'all') process.stdout.write(`\n${await lookupTable(seed, [1_000, 10_000])}`);

@@ -52,7 +52,7 @@ export interface StoreFigures {
   /** Blocks on a disk at the end. */
   readonly held: Distribution;
   readonly logs: WriterFigures;
-  /** Where keys are looked up: bytes of questions for the nearest, and of dialling, per running node and hour. */
+  /** Where keys are looked up: bytes of questions for the nearest, per running node and hour. */
   readonly lookupBytes: number;
 }
 
@@ -108,7 +108,7 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
     }
   }
   await time.run(time.now() + minuteMs); // The last reads end.
-  const lookedUp = network.traffic.of('overlay/near', 'dial').bytes;
+  const lookedUp = network.traffic.of('overlay/near').bytes;
   const spoken = network.traffic.of('store/');
   const copies = copiesOf(ring);
   const compared = network.traffic.of('store/lacks', 'store/sync', 'store/summary', 'store/exchange').bytes;

@@ -149,21 +149,21 @@ async function benchStream(): Promise<void> {
   const host = await bareHost();
   const stream: Stream = await host.dialProtocol(multiaddr(at.toString().trim()), sinkProtocol);
   const waiting: (() => void)[] = [];
-  let room: PromiseWithResolvers<void> | undefined;
-  stream.addEventListener('drain', () => room?.resolve());
+  /** Set while the line is full. */
+  const sending: { full?: PromiseWithResolvers<void> | undefined } = {};
+  stream.addEventListener('drain', () => {
+    sending.full?.resolve();
+    sending.full = undefined;
+  });
   stream.addEventListener('message', ({ data }) => {
     for (let answers = data.byteLength; answers > 0; answers -= 1) waiting.shift()?.();
   });
   const frame = randomBytes(frameBytes);
   const figures = await measure(2_000, 6, async () => {
     // Who sends without listening to it fills memory instead of the line.
-    while (room !== undefined) await room.promise;
+    while (sending.full !== undefined) await sending.full.promise;
     const answered = new Promise<void>((resolve) => waiting.push(resolve));
-    if (!stream.send(frame)) {
-      room = Promise.withResolvers<void>();
-      await room.promise;
-      room = undefined;
-    }
+    if (!stream.send(frame)) sending.full ??= Promise.withResolvers<void>();
     await answered;
   });
   line('raw libp2p stream: 120 KB to one other process, 6 at once', told(figures, frameBytes));

@@ -20,6 +20,7 @@ import { gateway, node } from './run.ts';
 import { init, up } from './start.ts';
 import { status } from './status.ts';
 import { storeStats, storeVerify } from './store.ts';
+import { suppressionAdd, suppressionList, suppressionRemove } from './suppression.ts';
 import { tlsReportCommand } from './tls-report.ts';
 import { trace } from './trace.ts';
 import { userAdd, userList, userPasswd, userRevoke } from './user.ts';
@@ -47,6 +48,9 @@ export const commands: readonly Command[] = [
   queuePause,
   queueResume,
   queueLanes,
+  suppressionList,
+  suppressionAdd,
+  suppressionRemove,
   policyCheck,
   policyTest,
   policyReplay,

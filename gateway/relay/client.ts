@@ -100,7 +100,8 @@ function judged(
 function refusedOutcome(refusal: RecipientTrouble, host: string, at: number, command: 'RCPT' | 'other'): Outcome {
   const permanent = isPermanent(refusal.code ?? 0, command);
   const reply = shortReply(refusal.reply);
-  return { kind: permanent ? 'never' : 'later', at, host, status: statusOf(reply, permanent), reply };
+  const facts = { at, host, status: statusOf(reply, permanent), reply };
+  return permanent ? { ...facts, kind: 'never', ofAddress: true } : { ...facts, kind: 'later' };
 }
 
 /** What the failure of the transaction means for a recipient that was not refused by itself. */

@@ -26,6 +26,7 @@ import {
 } from './relay-job.ts';
 import type { ResolverWatch } from './resolver-watch.ts';
 import { type Hop, type RouteOptions, routeTo } from './route.ts';
+import { type Suppression, suppressionText } from './suppression.ts';
 import { type SessionResult, sessionFailure } from './tls-report/session-result.ts';
 import type { Level, Security, Transport } from './transport/security.ts';
 
@@ -54,6 +55,7 @@ export interface DeliverParts {
   readonly ledger: Ledger;
   readonly pace: Pick<HostPace, 'recall' | 'admit' | 'began'>;
   readonly resolverWatch: Pick<ResolverWatch, 'isBroken'>;
+  readonly suppression: Pick<Suppression, 'look' | 'refused' | 'clear'>;
   readonly hostname: string;
   /** What goes out as reverse-path. */
   readonly returnPaths: Pick<ReturnPaths, 'sign'>;
@@ -90,6 +92,8 @@ class DeliveryAttempt {
   readonly #recipients: readonly string[];
   readonly #outcomes: Map<string, Outcome>;
   readonly #asked: ReadonlyMap<string, RecipientDsn>;
+  /** Recipients of whom something is remembered that a success would clear. */
+  readonly #suspects = new Set<string>();
   #told: readonly string[];
   #delayedAt: number | undefined;
 
@@ -111,6 +115,7 @@ class DeliveryAttempt {
     const { action, untold } = this.#untold();
     if (untold.length > 0) return this.#tell(action, untold);
     await this.#askLedger();
+    await this.#askSuppression();
     const open = this.#open();
     if (this.#job.failing !== undefined) this.#giveUp(open, this.#job.failing);
     else if (open.length > 0) {
@@ -162,6 +167,37 @@ class DeliveryAttempt {
     }
   }
 
+  /** Whoever was found dead by others meanwhile is still tried where this message has begun to be. */
+  async #askSuppression(): Promise<void> {
+    for (const recipient of this.#open()) {
+      if (this.#outcomes.has(recipient)) continue;
+      const { suppressed, isSuspect } = await this.#parts.suppression.look(recipient);
+      if (isSuspect) this.#suspects.add(recipient);
+      if (suppressed === undefined) continue;
+      const status = suppressed.proofs.at(-1)?.status ?? '5.1.1';
+      const reply = suppressionText(suppressed);
+      this.#outcomes.set(recipient, { kind: 'never', at: this.#parts.now(), status, reply });
+      this.#parts.trace(this.#body.trace, { what: 'suppressed', recipient, since: suppressed.since });
+    }
+  }
+
+  /** What this attempt found out of addresses. Without its memory an address is tried once more often. */
+  async #learn(tried: readonly string[]): Promise<void> {
+    const { suppression, now, trace, log } = this.#parts;
+    for (const recipient of tried) {
+      const outcome = this.#outcomes.get(recipient);
+      try {
+        if (outcome?.kind === 'delivered' && this.#suspects.has(recipient)) await suppression.clear(recipient);
+        if (outcome?.kind !== 'never' || outcome.ofAddress !== true) continue;
+        const proof = { at: now(), trace: this.#body.trace, status: outcome.status, said: outcome.reply };
+        const isDead = await suppression.refused(recipient, proof);
+        if (isDead) trace(this.#body.trace, { what: 'suppression', recipient });
+      } catch (error) {
+        log.warn({ recipient, error: String(error) }, 'what was learned of an address could not be kept');
+      }
+    }
+  }
+
   /** Sets the outcomes; or says why nothing could be tried that is no fault of this mail's or its destination's. */
   async #deliver(open: readonly string[]): Promise<Attempt | undefined> {
     const { resolver, random, route, pace, now } = this.#parts;
@@ -185,6 +221,7 @@ class DeliveryAttempt {
     try {
       answer = await this.#deliverBy(found.hops, open);
       await this.#shareLedger();
+      await this.#learn(open);
     } finally {
       ended(answer);
     }

@@ -22,6 +22,8 @@ export type Outcome =
       readonly host?: string;
       readonly status: string;
       readonly reply: string;
+      /** The host said it of this recipient, and not of the message or the session. */
+      readonly ofAddress?: true;
     };
 
 /** Enough for every honest reply, several lines included; what is longer is kept out of logs and notices. */

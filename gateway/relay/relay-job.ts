@@ -43,7 +43,13 @@ const base = { at: z.number(), reply: z.string() };
 const outcomeShape = z.discriminatedUnion('kind', [
   z.strictObject({ ...base, kind: z.literal('delivered'), host: z.string(), takesDsn: z.boolean() }),
   z.strictObject({ ...base, kind: z.literal('later'), host: z.string().optional(), status: z.string() }),
-  z.strictObject({ ...base, kind: z.literal('never'), host: z.string().optional(), status: z.string() }),
+  z.strictObject({
+    ...base,
+    kind: z.literal('never'),
+    host: z.string().optional(),
+    status: z.string(),
+    ofAddress: z.literal(true).optional(),
+  }),
 ]);
 
 const progressShape = z.strictObject({

@@ -18,6 +18,7 @@ import { lanePrefix } from './relay-job.ts';
 import { ResolverWatch } from './resolver-watch.ts';
 import type { RouteOptions } from './route.ts';
 import { sendingHistory } from './sending-history.ts';
+import { Suppression } from './suppression.ts';
 import { TlsBook } from './tls-report/tls-book.ts';
 import { transportSecurity } from './transport/security.ts';
 import { StsBook } from './transport/sts-book.ts';
@@ -119,6 +120,7 @@ export function startRelay(options: RelayOptions): Relay {
     ledger,
     pace,
     resolverWatch: new ResolverWatch({ resolver, now, random }),
+    suppression: new Suppression(queue, now),
     hostname,
     returnPaths: options.returnPaths,
     route: {

@@ -7,6 +7,7 @@ import { Ledger } from '../../../gateway/relay/ledger.ts';
 import { HostPace } from '../../../gateway/relay/pace/host-pace.ts';
 import { SmtpPool } from '../../../gateway/relay/pool.ts';
 import { ResolverWatch } from '../../../gateway/relay/resolver-watch.ts';
+import { Suppression } from '../../../gateway/relay/suppression.ts';
 import { noPolicy } from '../../../gateway/relay/tls-report/session-result.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
 import { openEmbeddedQueue } from '../../../queue/embedded.ts';
@@ -18,6 +19,7 @@ const resolver = createResolver({ servers: [dns], timeoutMs: 1_000, now: Date.no
 const worker = deliverWorker({
   resolver,
   pace: new HostPace({ marks: queue, total: 1, now: Date.now, random: Math.random, log }),
+  suppression: new Suppression(queue, Date.now),
   resolverWatch: new ResolverWatch({ resolver, now: Date.now, random: Math.random }),
   pool: new SmtpPool({ hostname: 'gw.example.org' }),
   transport: {

@@ -84,6 +84,7 @@ check:
 begin routers
 local:
   driver = accept
+  domains = +local_domains
   transport = box
 begin transports
 box:

@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { askDelayMs, retryDelayMs } from '../../../node/notify/backoff.ts';
 import { Batcher } from '../../../node/notify/batcher.ts';
-import { memoryMs } from '../../../node/notify/lifetime.ts';
+import { clockSkewMs, lifetimeMs, memoryMs } from '../../../node/notify/lifetime.ts';
 import { PendingTable, pendingCaps } from '../../../node/notify/pending-table.ts';
 import { type Bucket, draw, PeerRates } from '../../../node/notify/rate.ts';
 import { itemOf } from '../../../node/notify/receipt.ts';
@@ -315,6 +315,13 @@ describe('frames', () => {
       batcher.add('p', 'x').catch((error: { code: string }) => error.code),
     );
     expect(await Promise.race(many.slice(-1))).toBe('too-many');
+  });
+});
+
+describe('the times', () => {
+  it('leave no gap between the end of a notification’s window and the end of the memory of its id', () => {
+    // The latest that it may say of itself, taken at once: its window ends two skews after a lifetime.
+    expect(lifetimeMs + 2 * clockSkewMs).toBeLessThan(memoryMs);
   });
 });
 

@@ -37,7 +37,8 @@ export function policySchema(whose: PolicyOwner): Schema {
         description: 'in order; the first that matches decides',
         type: 'array',
         maxItems: 1_000,
-        items: rule(ours, words),
+        // One that has neither does nothing. Each is written out, because not every reader takes `anyOf` beside `properties`.
+        items: { anyOf: [ruleWith('do', ours, words), ruleWith('limit', ours, words)] },
       },
       default: { description: 'where no rule decides', enum: words },
       expect: {
@@ -54,13 +55,13 @@ function expression(description: string): Schema {
   return { description, type: ['string', 'boolean', 'number'], maxLength: 2_000 };
 }
 
-function rule(ours: readonly Stage[], words: readonly Verdict[]): Schema {
+function ruleWith(does: 'do' | 'limit', ours: readonly Stage[], words: readonly Verdict[]): Schema {
   const stage = { enum: ours };
   const reply = { type: 'string', maxLength: 400, pattern: '^[ -~]+$' };
   return {
     type: 'object',
     additionalProperties: false,
-    required: ['id'],
+    required: ['id', does],
     properties: {
       id: { type: 'string', pattern: ruleName },
       stages: { anyOf: [stage, { type: 'array', items: stage, minItems: 1, maxItems: stages.length }] },

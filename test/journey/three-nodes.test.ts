@@ -122,6 +122,56 @@ describe('a ring of three machines', () => {
     await Promise.all([asAlice.quit(), asBob.quit()]);
   });
 
+  test('whom the authority blocks is blocked within a minute at alice’s machine and at the gateway, until he is released', async () => {
+    const bob = await MailProgram.open(first, 'bob@example.org');
+    const to = ['alice@example.org', 'friend@foreign.test'];
+    const send = async (subject: string): Promise<string> => {
+      const client = await submissionClient(
+        first.port('submission'),
+        'bob@example.org',
+        first.password('bob@example.org'),
+      );
+      const id = newMessageId();
+      const mail = message({ from: 'bob@example.org', to: to.join(', '), subject, messageId: id });
+      expect(await client.send({ from: 'bob@example.org', to }, mail)).toMatchObject({ code: 250 });
+      await client.quit();
+      return id;
+    };
+    /** Who had refused it, once both alice's node and the gateway have. */
+    const refused = async (subject: string): Promise<boolean> => {
+      await send(subject);
+      const told = await until(
+        'bob is told',
+        async () => {
+          const mail = (await bob.messages()).filter(({ bytes }) => bytes.includes(`Subject: ${subject}`));
+          return mail.length > 0 ? mail.map(({ bytes }) => bytes.toString()).join('') : undefined;
+        },
+        20_000,
+      ).catch(() => '');
+      return to.every((address) => told.includes(address)) && told.includes('blocked-everywhere');
+    };
+    const blockedAt = Date.now();
+    expect(await homes.first.run('identity', 'block', 'bob@example.org')).toMatchObject({ code: 0 });
+    let tries = 0;
+    await until('both refuse', async () => refused(`blocked ${(tries += 1)}`), 60_000);
+    expect(Date.now() - blockedAt).toBeLessThan(60_000);
+    expect(await homes.first.run('identity', 'release', 'bob@example.org')).toMatchObject({ code: 0 });
+    const alice = await MailProgram.open(alices, 'alice@example.org');
+    await until(
+      'alice hears from him again',
+      async () => {
+        const id = await send('free');
+        return alice.waitForText(id).then(
+          () => true,
+          () => false,
+        );
+      },
+      60_000,
+    );
+    alice.close();
+    bob.close();
+  }, 180_000);
+
   test('mail that comes while alice’s machine is dead is in her inbox, once, when it is back', async () => {
     await alices.kill9('all');
     const id = await mailToAlice('while you were out');

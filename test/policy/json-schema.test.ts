@@ -24,6 +24,7 @@ describe('the schema for editors', () => {
   test.each<[why: string, rules: string]>([
     ['a verdict that is none', '- {id: a, do: bounce}'],
     ['a rule without a name', '- {do: junk}'],
+    ['a rule that does nothing', '- {id: a, when: "true"}'],
     ['a rate that is none', '- {id: a, limit: {by: client.ip, rate: often, over: defer}}'],
     ['an unknown key', '- {id: a, do: junk, wenn: "true"}'],
     ['a stage of somebody else', '- {id: a, stages: notification, do: junk}'],

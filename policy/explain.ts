@@ -2,7 +2,7 @@ import { factValue } from './complete-evidence.ts';
 import type { Decision, TraceStep } from './decide.ts';
 import { type Evidence, factsByPath } from './evidence.ts';
 import { implied } from './policy.ts';
-import { reasonText } from './reason.ts';
+import { reasonsText } from './reason.ts';
 import { inWords } from './retry-hint.ts';
 import { shownValue } from './shown-value.ts';
 
@@ -47,7 +47,7 @@ export function explainRule(step: TraceStep): string {
 }
 
 function outcome(step: TraceStep): string {
-  const why = step.because.map(reasonText).join(', and ');
+  const why = reasonsText(step.because);
   switch (step.matched) {
     case 'yes':
       return `matched${why === '' ? '' : ` because ${why}`}${step.verdict === undefined ? '' : `: ${step.verdict}`}`;
@@ -60,12 +60,11 @@ function outcome(step: TraceStep): string {
   }
 }
 
-function limit({ limit: state }: TraceStep): string {
+function limit({ limit: state, verdict }: TraceStep): string {
   if (state === undefined) return '';
   const key = state.key === '' ? 'the empty key' : state.key;
-  return state.state === 'over'
-    ? `; ${key} is over its limit of ${state.rate}`
-    : `; ${key} is within its limit of ${state.rate}`;
+  if (state.state === 'over') return `; ${key} is over its limit of ${state.rate}`;
+  return `; ${key} is within its limit of ${state.rate}${verdict === undefined ? ', so the rule decides nothing' : ''}`;
 }
 
 function known(evidence: Evidence): readonly string[] {

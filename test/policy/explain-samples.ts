@@ -1,11 +1,11 @@
 /** Decisions of every kind, to be read by a person: facts that occur, over a policy that asks in every form the language has. */
 import fc from 'fast-check';
-import { completeEvidence } from '../../policy/complete-evidence.ts';
+import { completeEvidence, evidenceAt } from '../../policy/complete-evidence.ts';
 import { decide } from '../../policy/decide.ts';
 import { type Fact, facts, factsByPath, type KnownEvidence, stages } from '../../policy/evidence.ts';
+import { explain } from '../../policy/explain.ts';
 import { Limits } from '../../policy/limits.ts';
 import { loadPolicy } from '../../policy/load.ts';
-import { explain } from '../../policy/explain.ts';
 
 const rich = `version: 1
 lists:
@@ -67,5 +67,5 @@ export function explained(count: number, seed: number, text = rich): readonly st
   const stage = fc.constantFrom(...stages.filter((one) => one !== 'notification'));
   return fc
     .sample(fc.tuple(stage, known), { numRuns: count, seed })
-    .map(([at, given]) => explain(decide(loaded.policy, completeEvidence(at, given), limits, 0)));
+    .map(([at, given]) => explain(decide(loaded.policy, evidenceAt(at, completeEvidence(at, given)), limits, 0)));
 }

@@ -6,6 +6,7 @@ import { explain } from '../../policy/explain.ts';
 import { Limits } from '../../policy/limits.ts';
 import { loadPolicy } from '../../policy/load.ts';
 import { evidenceReference } from '../../policy/reference.ts';
+import { explained } from './explain-samples.ts';
 
 const text = `version: 1
 classes: {aligned: dmarc.result == "pass"}
@@ -37,11 +38,17 @@ What was known:
 Rules, in order:
   one-author did not match because author.kind is "single".
   tried, in shadow mode, did not match because class is "none", not "aligned".
-  slow matched because client.loopback is false; 192.0.2.0/24 is within its limit of 5/m.
+  slow matched because client.loopback is false; 192.0.2.0/24 is within its limit of 5/m, so the rule decides nothing.
   refuse matched because dmarc.result is "fail", and dmarc.policy is "reject": reject (DMARC).
 
 Policy ${loaded.policy.hash.slice(0, 12)}.
 `);
+});
+
+// A person has read them, and a hundred more (`explained(100, ...)`); who changes a sentence reads them again. `vitest -u` writes them anew.
+test('ten decisions of every kind are told as they were found good', async () => {
+  const texts = explained(10, 6).map((text) => text.replace(/^ {2}[a-z]+\.[A-Za-z]+ = .*\n/gm, ''));
+  await expect(texts.join('\n')).toMatchFileSnapshot('explained.txt');
 });
 
 test('what a stranger wrote cannot break out of its line', () => {

@@ -268,8 +268,14 @@ version: 1
 lists:
   # friends: [friend@example.net]
   friends: []
+  # blocked: [somebody@example.org]
+  blocked: []
 
 rules:
+  - id: blocked
+    when: author.address in lists.blocked || author.domain in lists.blocked || envelope.from in lists.blocked
+    do: reject
+
   - id: friends
     when: author.address in lists.friends
     do: accept
@@ -306,12 +312,43 @@ expect:
   - {given: {identity: {kind: gateway}, envelope: {from: ""}}, verdict: introduce, rule: reports}
 `;
 
+const people = `# What comes to me: whom I trust into the inbox, whom I blocked not at all, all else as my organisation decides.
+# "epost policy user trust" and "block" write into the lists.
+version: 1
+
+# An entry is an address; in "blocked" also "@example.net" or a domain for everybody there.
+lists:
+  friends: []
+  blocked: []
+
+rules:
+  - id: blocked
+    when: author.address in lists.blocked || author.domain in lists.blocked || envelope.from in lists.blocked
+    do: reject
+
+  # Whatever my organisation says, if they are proven to have written it.
+  - id: friends
+    when: author.address in lists.friends
+    do: accept
+
+default: accept
+
+expect:
+  - {given: {}, verdict: accept}
+  - {given: {organisation: {verdict: junk}}, verdict: junk}
+`;
+
 /** For a recipient's own policy. */
 export const readyMadeForRecipients: readonly ReadyMade[] = [
   {
     name: 'introductions',
     summary: 'first contacts go into a folder of their own, whom you block is refused',
     text: introductions,
+  },
+  {
+    name: 'people',
+    summary: 'whom you trust and whom you block by name, all else as the organisation decides',
+    text: people,
   },
   { name: 'known-only', summary: 'the ring and people you wrote to, everybody else is refused', text: knownOnly },
 ];

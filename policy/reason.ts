@@ -27,7 +27,7 @@ const tests = {
 export function reasonsText(atoms: readonly AtomTrace[]): string {
   const told: { text: string; start: string | undefined }[] = [];
   for (const text of new Set(atoms.map(reasonText))) {
-    const [, start = undefined, end = ''] = /^(.+?, not )(".*")$/.exec(text) ?? [];
+    const [, start, end = ''] = /^(.+?, not )(".*")$/.exec(text) ?? [];
     const last = told.at(-1);
     if (last?.start !== undefined && last.start === start) last.text += ` or ${end}`;
     else told.push({ text, start });

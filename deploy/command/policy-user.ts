@@ -1,5 +1,5 @@
 import { existsSync, rmSync } from 'node:fs';
-import { type Address, parseAddress } from '../../policy/address.ts';
+import { type Address, parseAddress, parseDomain } from '../../policy/address.ts';
 import { readyMadeForRecipients } from '../../policy/ready-made.ts';
 import { InputFault } from '../config/problem.ts';
 import { askNode } from '../home/ask-node.ts';
@@ -7,6 +7,7 @@ import { HomeFault } from '../home/fault.ts';
 import { syncFolder, writeFileDurably } from '../home/files.ts';
 import { type Layout, layoutOf, userFiles } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
+import { type PeopleList, withPerson } from '../process/people.ts';
 import { policyOf, readPolicyText } from '../process/policy-file.ts';
 import { checkPolicyFile } from './check.ts';
 import { type Command, exitCodes, type Given, type Option } from './line.ts';
@@ -55,8 +56,7 @@ export const policyUserSet: Command = {
       print(text);
       return exitCodes.done;
     }
-    writeFileDurably(file, text);
-    const running = (await askNode(layout, 'reload', {})).kind === 'answered';
+    const running = await putInPlace(layout, file, text);
     if (given.switches.has('json')) printJson({ address, file, hash, running });
     else
       print(
@@ -65,6 +65,78 @@ export const policyUserSet: Command = {
     return exitCodes.done;
   },
 };
+
+/** Whether a node runs, and so decides by it from now on. */
+async function putInPlace(layout: Layout, file: string, text: string): Promise<boolean> {
+  writeFileDurably(file, text);
+  return (await askNode(layout, 'reload', {})).kind === 'answered';
+}
+
+const verbs: Readonly<Record<'trust' | 'block', { list: PeopleList; summary: string; who: string; details: string }>> =
+  {
+    trust: {
+      list: 'friends',
+      summary: 'let one person’s mail to a user into his inbox, whatever the organisation says',
+      who: 'the mail address of the person',
+      details: 'It counts where the person is proven to have written: by a signature of the ring, or DMARC.',
+    },
+    block: {
+      list: 'blocked',
+      summary: 'refuse to a user what one person, or everybody of a domain, writes to him',
+      who: 'a mail address, or a domain',
+      details:
+        'The sender is told that it was refused. Who is trusted now is so no longer; `policy user trust` turns it round.',
+    },
+  };
+
+/** `policy user trust`, `policy user block`. */
+export const policyUserPeople: readonly Command[] = (['trust', 'block'] as const).map((verb) => ({
+  name: `policy user ${verb}`,
+  summary: verbs[verb].summary,
+  details: `${verbs[verb].details}\nA user without a policy of his own gets the ready-made \`people\`, which leaves all else to the organisation.\n${where}`,
+  positionals: [addressWord, { name: 'WHO', help: verbs[verb].who, check: (text) => entryOf(text, verb).problem }],
+  options: common,
+  run: async (given) => {
+    const { layout, address, file } = userOf(given);
+    const { list } = verbs[verb];
+    const { entry } = entryOf(given.positionals[1] ?? '', verb);
+    const people = readyMadeForRecipients.find(({ name }) => name === 'people')?.text ?? '';
+    const changed = withPerson(existsSync(file) ? readPolicyText(file) : people, list, entry);
+    if (changed.kind === 'no-list')
+      throw new InputFault([
+        {
+          file,
+          path: `lists.${list}`,
+          found: 'no such list, so no rule that would heed an entry',
+          expected: `a list \`${list}\` and a rule that asks for it`,
+          suggestion: 'see `epost policy user set --help` for those that are ready-made, or edit the file and `set` it',
+        },
+      ]);
+    const running = changed.kind === 'written' && (await setText(layout, file, changed.text));
+    if (given.switches.has('json')) printJson({ address, list, entry, changed: changed.kind === 'written', running });
+    else if (changed.kind === 'there-already') print(`${entry} is among the ${list} of ${address} already`);
+    else
+      print(
+        `${entry} is among the ${list} of ${address} ${running ? 'from now on' : 'from the next start of the node on'}`,
+      );
+    return exitCodes.done;
+  },
+}));
+
+/** Checked whole first: a bad file never replaces a good one. */
+async function setText(layout: Layout, file: string, text: string): Promise<boolean> {
+  policyOf(text, file, 'recipient');
+  return await putInPlace(layout, file, text);
+}
+
+// Trust is for a person; a domain can only be blocked.
+function entryOf(text: string, verb: 'trust' | 'block'): { entry: string; problem: string | undefined } {
+  const parsed = parseAddress(text);
+  if (parsed.kind === 'address') return { entry: parsed.address, problem: undefined };
+  const domain = verb === 'block' ? parseDomain(text.replace(/^@/, '')) : undefined;
+  if (domain !== undefined) return { entry: domain, problem: undefined };
+  return { entry: '', problem: verb === 'block' ? 'a mail address or a domain' : `a mail address: ${parsed.reason}` };
+}
 
 export const policyUserShow: Command = {
   name: 'policy user show',

@@ -12,7 +12,7 @@ import { policyCodes, policyEvidence, policySchemaCommand } from './policy-evide
 import { policyReplay } from './policy-replay.ts';
 import { policyHistory, policyInit, policyPromote, policyRollback } from './policy-revisions.ts';
 import { policyTest } from './policy-test.ts';
-import { policyUserCheck, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
+import { policyUserCheck, policyUserPeople, policyUserRemove, policyUserSet, policyUserShow } from './policy-user.ts';
 import { queueList, queueShow, queueSteer } from './queue.ts';
 import { queueLanes, queuePause, queueResume } from './queue-lanes.ts';
 import { recover } from './recover.ts';
@@ -62,6 +62,7 @@ export const commands: readonly Command[] = [
   policySchemaCommand,
   policyCodes,
   policyUserSet,
+  ...policyUserPeople,
   policyUserShow,
   policyUserCheck,
   policyUserRemove,

@@ -45,11 +45,12 @@ export const nodeInvite: Command = {
   name: 'node invite',
   summary: 'let a further machine into the ring: prints an invitation for `epost join`',
   details:
-    'The invitation holds private keys: give it to nobody but the machine it is for. Without --out it is printed.\nWith --gateway it also holds the gateway’s identities, its DKIM keys and the address of the queue: whoever reads it can send as your domain.\nWith --user for somebody whose mailbox is here, it moves: it is closed here at once, and waits for the machine that joins.',
+    'The invitation holds private keys: give it to nobody but the machine it is for. Without --out it is printed.\nWith --gateway it also holds the gateway’s identities, its DKIM keys and the address of the queue: whoever reads it can send as your domain.\nWith --user for somebody whose mailbox is here, it moves: it is closed here at once, and waits for the machine that joins; with --keep it is not closed.',
   positionals: [],
   options: {
     home: homeOption,
     user: userOption,
+    keep: { help: 'with --user: the mailbox stays here too, and both machines serve it' },
     gateway: { help: 'the machine becomes a further gateway: the queue must lie in Redis, which both reach' },
     out: { value: 'FILE', help: 'write it there, readable by you alone, instead of printing it' },
     days: { value: 'N', help: `how long it can be used (default: ${defaultDays})`, check: numberBetween(1, 365) },
@@ -75,6 +76,18 @@ export const nodeInvite: Command = {
         },
       ]);
     }
+    const keeps = given.switches.has('keep');
+    if (keeps && (address === undefined || !existsSync(userFiles(layout, address).folder))) {
+      throw new InputFault([
+        {
+          file: 'command line',
+          path: '--keep',
+          found: address ?? 'no --user',
+          expected: '--user with somebody whose mailbox is here',
+          suggestion: 'give the invitation on the machine that serves the mailbox',
+        },
+      ]);
+    }
     const gateway = given.switches.has('gateway')
       ? await gatewayShare(layout, loadConfig(layout.config), passphrase)
       : undefined;
@@ -93,7 +106,7 @@ export const nodeInvite: Command = {
     // The invitation must be in the owner's hands before the keys leave this home.
     if (given.values['out'] !== undefined) writeFileDurably(given.values['out'], `${text}\n`);
     sayInvite(given, text, owned?.password);
-    if (address !== undefined) {
+    if (address !== undefined && !keeps) {
       removeUser(layout, address);
       await askNode(layout, 'reload', {});
     }

@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, networkInterfaces } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SigningKeys } from '../../gateway/dkim/signing-keys.ts';
@@ -6,6 +6,7 @@ import { createResolver } from '../../gateway/dns/resolver.ts';
 import { verifyHere } from '../../gateway/evidence/verifier.ts';
 import { startVerifyThreads } from '../../gateway/evidence/verify-threads.ts';
 import { startGateway } from '../../gateway/gateway.ts';
+import { isPublicAddress } from '../../gateway/relay/addresses.ts';
 import { connectDoor } from '../../node/door/client.ts';
 import type { Door } from '../../node/door/door.ts';
 import { type GatewayIdentity, GatewayPost } from '../../node/door/gateway-post.ts';
@@ -334,6 +335,12 @@ async function publishIdentities(
   }
 }
 
+/** Behind a translator of addresses there are none; then names alone tell that mail would come back. */
+function publicAddresses(): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
+  return all.map(({ address }) => address).filter(isPublicAddress);
+}
+
 function deliverySettings(section: GatewaySection, smarthostAuth: (() => Login) | undefined) {
   const { smarthost, mxPort, allowPrivate, retry } = section.delivery;
   const host = smarthost === null ? undefined : parseHostPort(smarthost);
@@ -343,6 +350,7 @@ function deliverySettings(section: GatewaySection, smarthostAuth: (() => Login) 
     mxPort,
     // A try-out beside a local zone must be able to deliver there; see the comment in epost.yaml.
     allowPrivate: allowPrivate || mxPort !== 25 || onLoopback,
+    ownAddresses: publicAddresses(),
     validating: section.dns.validating,
     ...(host === undefined ? {} : { smarthost: host, smarthostAuth }),
     retry: { firstMs: retry.first, maxMs: retry.max, giveUpMs: retry.giveUp },

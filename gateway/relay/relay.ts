@@ -35,6 +35,8 @@ export interface RelaySettings {
   readonly policyHosts?: { readonly port: number; readonly ca: string };
   /** Mail servers in private networks and on this machine, for trials; never on the Internet. */
   readonly allowPrivate?: boolean;
+  /** Of this machine on the Internet: no mail goes there. */
+  readonly ownAddresses?: readonly string[];
   readonly retry?: RetrySettings;
   readonly times?: SmtpTimes;
   /** Deliveries at once: in all, and to servers of one group: at first, and at most. */
@@ -126,6 +128,7 @@ export function startRelay(options: RelayOptions): Relay {
     route: {
       mxPort: settings.mxPort ?? 25,
       ownNames: [hostname.toLowerCase(), ...ring.domains],
+      ownAddresses: settings.ownAddresses ?? [],
       allowPrivate,
       validating: settings.validating ?? false,
       ...(settings.smarthost === undefined ? {} : { smarthost: settings.smarthost }),

@@ -35,6 +35,8 @@ export interface RouteOptions {
   readonly smarthost?: { readonly host: string; readonly port: number };
   /** Our own names: mail that would come back to us is cut off. */
   readonly ownNames: readonly string[];
+  /** Our own addresses, for a name of ours that we do not know. */
+  readonly ownAddresses?: readonly string[];
   /** The resolver validates and the way to it is safe, so that its AD bit counts. */
   readonly validating: boolean;
   /** Lets MX records point into private networks, for trials on one machine. */
@@ -102,11 +104,16 @@ async function addressesOf(
   const found = await Promise.all(servers.map((server) => lookUp(server, options.resolver)));
   const hops: Hop[] = [];
   const reasons: string[] = [];
+  let isOurs = false;
   for (const [i, name] of servers.entries()) {
     const one = found[i];
     if (one === undefined || one.kind === 'none') continue;
     if (one.kind === 'unknown') reasons.push(`${name}: ${one.why}`);
-    else {
+    else if (one.addresses.some(({ address }) => options.ownAddresses?.includes(address) === true)) {
+      // RFC 5321 §5.1: those after it are no better than we are.
+      isOurs = true;
+      break;
+    } else {
       hops.push(
         ...one.addresses.map(({ address, authenticated }): Hop => {
           const hop = { name, address, port: options.mxPort };
@@ -119,6 +126,7 @@ async function addressesOf(
   if (allowed.length > 0) return { kind: 'hosts', hops: allowed, group: groupOf(servers) };
   if (reasons.length > 0)
     return later(`the addresses of the mail servers of ${domain} could not be looked up: ${reasons.join('; ')}`);
+  if (isOurs) return never('5.4.6', `mail for ${domain} would come back to this gateway`);
   if (hops.length > 0) return never('5.4.4', `the mail servers of ${domain} have private addresses only`);
   return never('5.4.4', `no mail server of ${domain} has an address`);
 }

@@ -27,6 +27,11 @@ const zone: Zone = {
   'ours.example': mx([10, 'first.example'], [20, 'gw.example.org'], [30, 'second.example']),
   'loop.example': mx([10, 'gw.example.org'], [20, 'second.example']),
   'literal.example': mx([10, '192.0.2.1']),
+  'alias.example': mx([10, 'first.example'], [20, 'alias-of-ours.example'], [30, 'second.example']),
+  'aliasonly.example': mx([10, 'alias-of-ours.example'], [20, 'second.example']),
+  'aliasafterbroken.example': mx([10, 'broken.example'], [20, 'alias-of-ours.example']),
+  'atours.example': a('5.5.5.9'),
+  'alias-of-ours.example': a('5.5.5.9'),
   'equal.example': mx([10, 'first.example'], [10, 'second.example']),
 };
 
@@ -43,6 +48,7 @@ describe('the way to a domain', () => {
       random: Math.random,
       mxPort: 25,
       ownNames: ['gw.example.org'],
+      ownAddresses: ['5.5.5.9'],
       allowPrivate: false,
       validating: false,
     };
@@ -60,6 +66,10 @@ describe('the way to a domain', () => {
     ['a broken name server of the only mail server is no verdict', 'brokenhost.example', 'later 4.4.3'],
     ['a server that can be found is used though another cannot', 'halfbroken.example', 'hosts 5.5.5.2'],
     ['a mail server that does not exist is a final no', 'nohost.example', 'never 5.4.4'],
+    ['a name of ours that we do not know is known by its address', 'alias.example', 'hosts 5.5.5.1 2600::1'],
+    ['and as the best one it would bring the mail back', 'aliasonly.example', 'never 5.4.6'],
+    ['unless a better one could not be looked up', 'aliasafterbroken.example', 'later 4.4.3'],
+    ['a domain without MX at our own address too', 'atours.example', 'never 5.4.6'],
     ['a mail server in a private network is refused', 'private.example', 'never 5.4.4'],
     ['a private one is passed over', 'mixed.example', 'hosts 5.5.5.2'],
     ['servers no better than ourselves are left out', 'ours.example', 'hosts 5.5.5.1 2600::1'],

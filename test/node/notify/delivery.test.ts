@@ -40,6 +40,18 @@ describe('a notification', () => {
     expect(ring.node(0).notify.stats().outstanding).toBe(0);
   });
 
+  it('is pushed to a recipient who is there: nobody has to ask for it', { timeout: 20_000 }, async () => {
+    const { alice, bob, receipts, got, take } = await three();
+    ring.network.meddle = async ({ method, body }, next) => {
+      if (method === methods.list) throw new OverlayFault('timeout', 'nobody may ask');
+      return next(body);
+    };
+    ring.attach(2, bob, take);
+    await ring.node(0).notify.send(ring.letter(alice, bob, '1'));
+    await until(() => receipts.length === 1 && empty());
+    expect(got).toEqual(['letter 1']);
+  });
+
   it('works in a ring of one', async () => {
     ring = await Ring.of(1);
     const bob = ring.network.person('bob', [ring.node(0).overlay]);
@@ -59,6 +71,26 @@ describe('a notification', () => {
     await ring.up(2);
     ring.attach(2, bob, take);
     await until(() => receipts.length === 1 && empty());
+    expect(got).toEqual(['letter 1']);
+  });
+
+  it('that came while the recipient’s machine slept is asked for when it wakes, not at the next periodic pull', {
+    timeout: 20_000,
+  }, async () => {
+    const { alice, bob, receipts, got, take } = await three();
+    let asleep = true;
+    ring.network.meddle = async ({ method, body }, next) => {
+      if (asleep && (method === methods.push || method === methods.list))
+        throw new OverlayFault('timeout', 'it sleeps');
+      return next(body);
+    };
+    ring.attach(2, bob, take);
+    await ring.node(0).notify.send(ring.letter(alice, bob, '1'));
+    // So that neither the first pull nor the push is still under way.
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    asleep = false;
+    ring.network.wake(ring.node(2).overlay.self.peerId);
+    await until(() => receipts.length === 1);
     expect(got).toEqual(['letter 1']);
   });
 

@@ -136,6 +136,12 @@ export class Network {
       : this.meddle({ from: from.member.peerId, to, method, body }, deliver);
   }
 
+  /** The machine has slept, and its node says so to its floors. */
+  wake(peerId: string): void {
+    const seat = this.#seats.get(peerId);
+    if (seat !== undefined) for (const listener of seat.listeners) listener({ kind: 'woke', member: seat.member });
+  }
+
   set(peerId: string, up: boolean): void {
     const seat = this.#seats.get(peerId);
     if (seat === undefined || seat.up === up) return;

@@ -1,7 +1,7 @@
 // Programs that people read mail with, against one real `epost up`: each has a mailbox of its own.
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { missing, missingPython, program, pythonPath } from '../needs.ts';
 import { TestHome } from './fixtures/home.ts';
 import { MailProgram } from './fixtures/mailbox.ts';
@@ -13,6 +13,8 @@ import { until } from './fixtures/until.ts';
 
 const users = { offlineimap: 'olive', neomutt: 'nadia', fetchmail: 'fred', near: 'nora', far: 'frank' };
 const address = (name: string): string => `${name}@example.org`;
+// Each of these is a conversation of many steps between several processes; only a machine that is very busy needs so long.
+vi.setConfig({ testTimeout: 90_000 });
 let home: TestHome;
 let epost: RunningEpost;
 let folder: string;

@@ -51,6 +51,9 @@ function onPortBase(config: Config, base: number): Config {
     node: { ...node, listen: node.listen.map((address) => address.replace(/\/tcp\/[0-9]+$/, `/tcp/${port('ring')}`)) },
     access: {
       submission: { ...access.submission, port: port('submission') },
+      ...(access.submissions === undefined
+        ? {}
+        : { submissions: { ...access.submissions, port: port('submissions') } }),
       imap: { ...access.imap, port: port('imap') },
       imaps: { ...access.imaps, port: port('imaps') },
     },

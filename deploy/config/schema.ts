@@ -81,6 +81,7 @@ export const configSchema = z.strictObject({
   }),
   access: z.strictObject({
     submission: listener('submission for users’ mail programs (STARTTLS)'),
+    submissions: listener('submission over TLS from the first octet (RFC 8314); none where it is absent').optional(),
     imap: listener('IMAP (STARTTLS)'),
     imaps: listener('IMAP over TLS'),
   }),

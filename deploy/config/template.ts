@@ -15,8 +15,16 @@ export interface Choices {
   readonly gateway: boolean;
 }
 
-// DESIGN: unprivileged ports that say what they are (25, 587, 143, 993 with a leading digit); the ring's own after them.
-export const defaultPorts = { mx: 2525, submission: 1587, imap: 1143, imaps: 1993, http: 8025, ring: 7525 } as const;
+// DESIGN: unprivileged ports that say what they are (25, 587, 465, 143, 993 with a leading digit); the ring's own after them.
+export const defaultPorts = {
+  mx: 2525,
+  submission: 1587,
+  submissions: 1465,
+  imap: 1143,
+  imaps: 1993,
+  http: 8025,
+  ring: 7525,
+} as const;
 
 /** The largest value that `--port-base` can have with all ports still below 65536. */
 export const maxPortBase = 65_535 - Math.max(...Object.values(defaultPorts));
@@ -46,6 +54,7 @@ node:
 # For the mail programs of the users whose mailboxes live here.
 access:
   submission: {host: 127.0.0.1, port: ${port('submission')}}
+  submissions: {host: 127.0.0.1, port: ${port('submissions')}}
   imap: {host: 127.0.0.1, port: ${port('imap')}}
   imaps: {host: 127.0.0.1, port: ${port('imaps')}}
 ${choices.gateway ? gatewayText(choices, port('mx')) : '\n# No gateway runs here; `epost init` on the first machine made one.\n'}

@@ -5,6 +5,7 @@ export function firstSteps(line: ReadyLine, first: boolean): string {
   const listens = [
     ['mail from the Internet (MX)', line.mx],
     ['submission (STARTTLS)', line.submission],
+    ['submission (TLS)', line.submissions],
     ['IMAP (STARTTLS)', line.imap],
     ['IMAP (TLS)', line.imaps],
     ['health and metrics', line.http === undefined ? undefined : `http://${line.http}/`],

@@ -344,8 +344,10 @@ function publicAddresses(): string[] {
 function deliverySettings(section: GatewaySection, smarthostAuth: (() => Login) | undefined) {
   const { smarthost, mxPort, allowPrivate, retry } = section.delivery;
   const host = smarthost === null ? undefined : parseHostPort(smarthost);
+  // On port 53 of this machine stands a real resolver, such as the validating one that DANE wants; only a trial's zone has another port.
   const onLoopback =
-    section.dns.servers.length > 0 && section.dns.servers.every((server) => /^(?:127\.|\[::1\])/.test(server));
+    section.dns.servers.length > 0 &&
+    section.dns.servers.every((server) => /^(?:127\.|\[::1\])/.test(server) && !server.endsWith(':53'));
   return {
     mxPort,
     // A try-out beside a local zone must be able to deliver there; see the comment in epost.yaml.

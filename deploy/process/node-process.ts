@@ -110,7 +110,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
   });
 
   await users.settled(settleMs);
-  const { submission, imap, imaps } = config.access;
+  const { submission, submissions, imap, imaps } = config.access;
   // One gate for both, so that a guesser who changes the door starts no new count.
   const gate = new LoginGate({ accounts: users, now: Date.now, sleep, log });
   const imapServer = await startImap({
@@ -125,18 +125,24 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     log,
   });
   closing.add(() => imapServer.stop(accessGraceMs));
-  const submissionServer = await startSubmission({
-    ...submission,
-    tls,
-    accounts: users,
-    gate,
-    hostname: config.hostname,
-    now: Date.now,
-    log,
-    trace: traces.record,
-    newTraceId: () => newTraceId(Date.now()),
-  });
-  closing.add(() => submissionServer.stop(accessGraceMs));
+  const submit = async (listen: Listener, implicitTls: boolean): Promise<number> => {
+    const server = await startSubmission({
+      ...listen,
+      implicitTls,
+      tls,
+      accounts: users,
+      gate,
+      hostname: config.hostname,
+      now: Date.now,
+      log,
+      trace: traces.record,
+      newTraceId: () => newTraceId(Date.now()),
+    });
+    closing.add(() => server.stop(accessGraceMs));
+    return server.port;
+  };
+  const submissionPort = await submit(submission, false);
+  const submissionsPort = submissions === undefined ? undefined : await submit(submissions, true);
 
   // Where a gateway runs too, the health page is its.
   const http =
@@ -153,7 +159,8 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
   return {
     imap: place(imap, imapServer.ports[0]),
     imaps: place(imaps, imapServer.ports[1]),
-    submission: place(submission, submissionServer.port),
+    submission: place(submission, submissionPort),
+    ...(submissions === undefined ? {} : { submissions: place(submissions, submissionsPort) }),
     ring: post.overlay.self.addresses[0] ?? '',
     ...(http === undefined ? {} : { http: http.address }),
   };

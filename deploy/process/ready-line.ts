@@ -4,6 +4,7 @@ export interface ReadyLine {
   readonly domain: string;
   readonly mx?: string | undefined;
   readonly submission?: string | undefined;
+  readonly submissions?: string | undefined;
   readonly imap?: string | undefined;
   readonly imaps?: string | undefined;
   readonly http?: string | undefined;

@@ -70,6 +70,7 @@ export async function runUp(options: UpOptions): Promise<number> {
     domain: ring.name,
     mx: listens['mx'],
     submission: listens['submission'],
+    submissions: listens['submissions'],
     imap: listens['imap'],
     imaps: listens['imaps'],
     http: listens['http'],

@@ -100,6 +100,16 @@ describe.skipIf(missing('curl'))('curl', () => {
     expect(part.out).toBe('See attachment.');
   });
 
+  test('sends over STARTTLS and over TLS from the first octet, and not without', async () => {
+    const file = path.join(folder, 'out.eml');
+    await writeFile(file, `From: ${user}\r\nTo: ${user}\r\nSubject: sent\r\n\r\nby curl\r\n`);
+    const envelope = ['--mail-from', user, '--mail-rcpt', user, '-T', file];
+    const starttls = `smtp://127.0.0.1:${epost.port('submission')}`;
+    expect((await curl('--ssl-reqd', starttls, ...envelope)).code).toBe(0);
+    expect((await curl(`smtps://127.0.0.1:${epost.port('submissions')}`, ...envelope)).code).toBe(0);
+    expect((await curl(starttls, ...envelope)).code).not.toBe(0);
+  });
+
   test('is refused without TLS, and with a wrong password', async () => {
     expect((await curl(`imap://127.0.0.1:${epost.port('imap')}/INBOX`)).code).not.toBe(0);
     const wrong = await run(program('curl'), [

@@ -43,6 +43,7 @@ describe('the first start', () => {
       domain: 'example.org',
       mx: at('mx'),
       submission: at('submission'),
+      submissions: at('submissions'),
       imap: at('imap'),
       imaps: at('imaps'),
       http: at('http'),

@@ -11,7 +11,7 @@ const domain = 'rcpt.test';
 // Where the clients of the checks come from: one address sends all, so it is not counted like a stranger's.
 const client = '93.184.216.34';
 
-export default ({ RUN, waitPort }) => {
+export default ({ RUN, DATA, SINK, waitPort }) => {
   const folder = `${RUN}/epost`;
   const log = { log: `${RUN}/log/epost.log` };
   const last = `${folder}/last.eml`;
@@ -66,8 +66,31 @@ export default ({ RUN, waitPort }) => {
     async stop() {},
   };
 
+  /** Its own way out, `held`: first all is queued, then let go. */
+  const outward = (held) => ({
+    id: held ? 'held-epost' : 'out-epost',
+    label: 'ePOST, the gateway’s way out alone, two DKIM signatures',
+    port,
+    proxy: '',
+    async start(g) {
+      rmSync(folder, { recursive: true, force: true });
+      mkdirSync(folder, { recursive: true });
+      if (held) writeFileSync(`${folder}/hold`, '');
+      const profile = process.env.EPOST_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${process.env.EPOST_PROFILE}`] : [];
+      const what = [String(port), 'org.test', `${DATA}/org.pem`, 'sel', String(SINK), folder];
+      g.spawn([node, ...profile, here('relay-alone.ts'), ...what], log);
+      await waitPort(port);
+    },
+    release: async () => rmSync(`${folder}/hold`),
+    drained: () => Number(text(`${folder}/waiting`)),
+    stored: () => null,
+    sample: () => '',
+    clear() {},
+    async stop() {},
+  });
+
   // `epost up` always checks; its clients name themselves by PROXY in both.
-  return { a: [alone(false)], b: [alone(true), whole], out: [], held: [] };
+  return { a: [alone(false)], b: [alone(true), whole], out: [outward(false)], held: [outward(true)] };
 };
 
 function text(file) {

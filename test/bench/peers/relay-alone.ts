@@ -89,7 +89,8 @@ const server = new SMTPServer({
     const to = envelope.rcptTo.map(({ address }) => address);
     buffer(stream)
       .then((bytes) => relay(from, to, bytes))
-      .then(() => done(), done);
+      .then(() => done())
+      .catch(done);
   },
 });
 server.on('error', (error: Error) => console.error(error.message));

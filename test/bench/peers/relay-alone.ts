@@ -87,10 +87,16 @@ const server = new SMTPServer({
   onData(stream, { envelope }, done) {
     const from = envelope.mailFrom === false ? '' : envelope.mailFrom.address;
     const to = envelope.rcptTo.map(({ address }) => address);
-    buffer(stream)
-      .then((bytes) => relay(from, to, bytes))
-      .then(() => done())
-      .catch(done);
+    const answer = async (): Promise<void> => {
+      try {
+        await relay(from, to, await buffer(stream));
+      } catch (error) {
+        done(error as Error);
+        return;
+      }
+      done();
+    };
+    answer().catch(console.error);
   },
 });
 server.on('error', (error: Error) => console.error(error.message));

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type LaneNote, readLaneNote } from '../../gateway/relay/pace/host-pace.ts';
 import { everyLane, type LaneFacts, type Pause, type Queue } from '../../queue/queue.ts';
 import { InputFault } from '../config/problem.ts';
@@ -69,6 +70,9 @@ function timeOf(at: number | undefined): string {
   return at === undefined ? '-' : new Date(at).toISOString().slice(0, 19);
 }
 
+// The queue's promise: other processes heed a pause within a second.
+const elsewhereMs = 1_000;
+
 /** One pause in words. */
 export function pauseText({ lane, reason, at }: Pause): string {
   const what = lane === everyLane ? 'everything' : printable(lane);
@@ -109,6 +113,8 @@ export const queuePause: Command = {
     withQueue(given, async (queue) => {
       const lane = laneMeant(given);
       await queue.pause(lane, given.values['because'] ?? 'by the postmaster');
+      // When the command returns the pause holds, also in a gateway that runs.
+      await sleep(elsewhereMs);
       if (given.switches.has('json')) printJson({ paused: lane });
       else print(`paused: ${lane === everyLane ? 'everything' : lane}; \`epost queue resume\` ends it`);
       return exitCodes.done;

@@ -13,8 +13,12 @@ describe('lookups in the simulated ring', { timeout: 120_000 }, () => {
   });
 
   it('find the nearest with a third of the machines away, and with a quarter of the others lying', async () => {
-    expect((await runLookups(small)).right).toBeGreaterThan(0.93);
-    expect((await runLookups({ ...small, liars: 0.25 })).right).toBeGreaterThan(0.9);
+    // Sixty lookups are few: four seeds together say more than one.
+    for (const liars of [0, 0.25]) {
+      const runs = await Promise.all([1, 2, 3, 4].map((seed) => runLookups({ ...small, seed, liars })));
+      const right = runs.reduce((sum, run) => sum + run.right, 0) / runs.length;
+      expect(right).toBeGreaterThan(0.97);
+    }
   });
 
   it('find less when nearly all are away: the check of rightness can fail', async () => {

@@ -261,11 +261,20 @@ export class SmtpClient {
       // Replies that came out of step may have been meant for other recipients than those they were counted for.
       const isOutOfStep = trouble.name === 'protocol' && !began;
       // RFC 5321 §3.8: after 421 nothing more is said.
-      if (isOutOfStep || trouble.code === 421) this.close();
+      if (isOutOfStep || trouble.code === 421 || (!began && (await this.#waitsForContent(under)))) this.close();
       return { kind: 'failed', trouble, refused: isOutOfStep ? [] : under.refused, dead: this.dead, began };
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /**
+   * The host took nobody and yet wants the message. RFC 2920 §3.1 would end that with a dot alone, which makes an empty message where the host thinks
+   * otherwise of its recipients than it said; a connection is not worth that.
+   */
+  async #waitsForContent({ go }: Transaction): Promise<boolean> {
+    const reply = await go?.catch(() => undefined);
+    return reply?.code === 354;
   }
 
   /** What stands behind MAIL FROM; throws where the host cannot take this message at all. */
@@ -309,46 +318,45 @@ export class SmtpClient {
     ].join('');
   }
 
-  /** MAIL and RCPT, in one go where the host takes that (RFC 2920 §3.1). Throws unless somebody was accepted. */
+  /**
+   * MAIL and RCPT, in one go where the host takes that, with DATA behind them (RFC 2920 §3.1): its reply is then waited for under `go`. Throws unless
+   * somebody was accepted.
+   */
   async #envelope(mail: Mail, parameters: string, under: Transaction): Promise<void> {
     const lines = [
       `MAIL FROM:<${mail.from}>${parameters}`,
       ...mail.recipients.map((to) => `RCPT TO:<${to}>${this.#rcptParameters(mail, to)}`),
     ];
-    const answers = this.#extensions.pipelining ? this.#together(lines) : this.#oneByOne(lines);
-    let last: Reply | undefined;
-    let index = 0;
-    for await (const reply of answers) {
+    const { pipelining, chunking } = this.#extensions;
+    const replies = pipelining ? this.#together(chunking ? lines : [...lines, 'DATA']) : [];
+    if (pipelining && !chunking) under.go = replies.at(-1);
+    for (const [index, line] of lines.entries()) {
+      // oxlint-disable-next-line no-await-in-loop -- replies come in the order of the commands
+      const reply = await (replies[index] ?? this.#wire.command(line));
       const recipient = mail.recipients[index - 1];
-      last = reply;
       if (recipient === undefined) {
         // What follows in the pipeline is refused by itself.
         if (!isPositive(reply)) throw new StepFault(refusal(reply, 'MAIL FROM'));
         under.step = 'RCPT TO';
       } else if (isPositive(reply)) under.accepted.push(recipient);
       else under.refused.push({ ...refusal(reply, 'RCPT TO'), recipient });
-      index += 1;
+      if (index === lines.length - 1 && under.accepted.length === 0) throw new StepFault(refusal(reply, 'RCPT TO'));
     }
-    if (under.accepted.length === 0 && last !== undefined) throw new StepFault(refusal(last, 'RCPT TO'));
   }
 
-  async *#oneByOne(lines: readonly string[]): AsyncGenerator<Reply> {
-    for (const line of lines) yield await this.#wire.command(line);
-  }
-
-  async *#together(lines: readonly string[]): AsyncGenerator<Reply> {
+  #together(lines: readonly string[]): Promise<Reply>[] {
     const replies = lines.map(() => this.#wire.next());
-    // Each is waited for below; one that fails while an earlier one is waited for must not count as forgotten.
+    // Each is waited for in its turn; one that fails while an earlier one is waited for must not count as forgotten.
     for (const reply of replies) reply.catch(() => undefined);
     this.#wire.put(lines.map((line) => `${line}\r\n`).join(''));
-    for (const reply of replies) yield await reply;
+    return replies;
   }
 
   /** The message; the final reply. */
   async #content(bytes: Uint8Array, under: Transaction, onDelivered: () => void): Promise<string> {
     under.step = 'DATA';
     if (this.#extensions.chunking) return this.#bdat(bytes, under, onDelivered);
-    const go = await this.#wire.command('DATA');
+    const go = await (under.go ?? this.#wire.command('DATA'));
     if (isPositive(go)) throw new StepFault({ ...refusal(go, 'DATA'), name: 'protocol' });
     if (go.code !== 354) throw new StepFault(refusal(go, 'DATA'));
     under.began = true;
@@ -418,6 +426,8 @@ interface Transaction {
   readonly accepted: string[];
   began: boolean;
   step: string;
+  /** The reply to a DATA that was sent with the envelope. */
+  go?: Promise<Reply> | undefined;
 }
 
 function cannot(name: 'message' | 'envelope', status: string, reply: string): StepFault {

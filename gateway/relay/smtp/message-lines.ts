@@ -6,15 +6,19 @@ const DOT = 46;
 
 /**
  * The octets for DATA, in pieces of about `pieceBytes` of the message: a dot before each line that begins with one, and nothing but CRLF as line end, whatever
- * came: a bare CR or LF that one server passes and the next takes for a line end is how a second message is smuggled. Ends with CRLF.CRLF.
+ * came: a bare CR or LF that one server passes and the next takes for a line end is how a second message is smuggled. Ends with CRLF.CRLF, which comes with the
+ * last piece: most messages are one piece, and so one write.
  */
 export function* dataPieces(message: Uint8Array, pieceBytes: number): Generator<Buffer> {
   let before = LF;
+  let last: Buffer | undefined;
   for (const piece of strictPieces(message, pieceBytes)) {
-    yield stuffed(piece, before === LF);
+    if (last !== undefined) yield last;
+    last = stuffed(piece, before === LF);
     before = piece.at(-1) ?? before;
   }
-  yield Buffer.from(before === LF ? '.\r\n' : '\r\n.\r\n');
+  const end = Buffer.from(before === LF ? '.\r\n' : '\r\n.\r\n');
+  yield last === undefined ? end : Buffer.concat([last, end]);
 }
 
 /** The same without dots, for BDAT (RFC 3030 §2): the message ends with a line end, as it would after DATA. */

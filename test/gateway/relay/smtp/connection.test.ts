@@ -96,16 +96,17 @@ async function connected(tls?: TlsDemand, auth?: Credentials): Promise<SmtpClien
 const sending = async (fields: Partial<Mail> = {}) => (await connected()).send({ ...mail, ...fields }, () => undefined);
 
 describe('a transaction', () => {
-  it('sends MAIL and all RCPT in one go where the host takes that (RFC 2920)', async () => {
+  it('sends MAIL, all RCPT and DATA in one go where the host takes that (RFC 2920)', async () => {
     const waiting: string[] = [];
     await ordinary({
       ehlo: ['PIPELINING'],
       on: (line, says) => {
-        if (!/^(?:MAIL|RCPT)/.test(line)) return false;
+        if (!/^(?:MAIL|RCPT|DATA)/.test(line)) return false;
         waiting.push(line);
-        // Answers come only once all three are there.
-        if (waiting.length === 3) for (const one of waiting) says.say(one.includes('<no@') ? '550 5.1.1 no' : '250 ok');
-        return true;
+        // Answers come only once all four are there.
+        if (waiting.length < 4) return true;
+        for (const one of waiting.slice(0, 3)) says.say(one.includes('<no@') ? '550 5.1.1 no' : '250 ok');
+        return false;
       },
     });
     const sent = await sending({ recipients: ['b@dest.example', 'no@dest.example'] });
@@ -115,6 +116,18 @@ describe('a transaction', () => {
       refused: [{ recipient: 'no@dest.example', code: 550 }],
     });
   });
+
+  it.each([
+    ['recipients', 'RCPT', { refused: [{ recipient: 'b@dest.example', code: 550 }], trouble: { command: 'RCPT TO' } }],
+    ['sender', 'MAIL', { refused: [], trouble: { command: 'MAIL FROM' } }],
+  ])(
+    'a host that took none of the %s and asks for the message all the same gets none, not even an empty one',
+    async (_, command, wanted) => {
+      await ordinary({ ehlo: ['PIPELINING'], on: at(command, (says) => says.say('550 5.7.1 no')) });
+      expect(await sending()).toMatchObject({ kind: 'failed', began: false, dead: true, ...wanted });
+      expect(host.heard()).toMatch(/DATA\r\n$/);
+    },
+  );
 
   it('waits for each reply where the host does not', async () => {
     let unanswered = 0;
@@ -140,8 +153,8 @@ describe('a transaction', () => {
       ehlo: ['PIPELINING'],
       on: (line, says) => {
         if (line.startsWith('MAIL')) says.say('451 4.7.1 later');
-        else if (line.startsWith('RCPT')) says.say('503 5.5.1 MAIL first');
-        return /^(?:MAIL|RCPT)/.test(line);
+        else if (/^(?:RCPT|DATA)/.test(line)) says.say('503 5.5.1 MAIL first');
+        return /^(?:MAIL|RCPT|DATA)/.test(line);
       },
     });
     const client = await connected();

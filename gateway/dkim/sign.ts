@@ -3,9 +3,9 @@
  * are there: the fields people look at are oversigned here (listed once more than they occur, RFC 6376 §5.4.2), so that nobody can add a second
  * Subject or To to a signed message. Tests verify with two other implementations.
  */
-import { createHash, type KeyObject, sign as signSlowly } from 'node:crypto';
+import { createHash, hash, type KeyObject, sign as signSlowly } from 'node:crypto';
 import { promisify } from 'node:util';
-import { readHeaderBlock } from '../header-fields.ts';
+import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { inSlices } from '../slices.ts';
 import { RelaxedBody, relaxedField } from './canonical.ts';
 import { DkimFault } from './fault.ts';
@@ -35,15 +35,19 @@ export interface SignOptions {
   readonly domain: string;
   readonly keys: readonly DkimKey[];
   readonly now: number;
+  /** Of the message, where it is known. */
+  readonly block?: HeaderBlock;
 }
 
 // An RSA signature takes most of a millisecond: on a thread of the pool, beside all that the event loop has to do.
 const signBytes: (algorithm: string | null, input: Uint8Array, key: KeyObject) => Promise<Buffer> =
   promisify(signSlowly);
 
+const lineEnd = Buffer.from('\r\n');
+
 /** The DKIM-Signature fields to put before the message, one for each key. The message must be CRLF-clean and have a From field. */
 export async function dkimSignatures(message: Uint8Array, options: SignOptions): Promise<Uint8Array> {
-  const { fields, end } = readHeaderBlock(message);
+  const { fields, end } = options.block ?? readHeaderBlock(message);
   const bodyHash = await hashOfBody(message.subarray(Math.min(message.length, end + 2)));
   if (!fields.some(({ name }) => name === 'from')) {
     throw new DkimFault('dkim-unsigned', 'a message without From cannot be signed');
@@ -57,8 +61,11 @@ export async function dkimSignatures(message: Uint8Array, options: SignOptions):
     const times = occurring.length + (oversigned.includes(name) ? 1 : 0);
     for (let i = 0; i < times; i += 1) names.push(name);
   }
-  const header = Buffer.concat(chosen.flatMap((field) => [relaxedField(field), Buffer.from('\r\n')]));
-  return Buffer.concat(await Promise.all(options.keys.map((key) => signature(key, options, names, header, bodyHash))));
+  const header = Buffer.concat(chosen.flatMap((field) => [relaxedField(field), lineEnd]));
+  const signedFields = folded(` h=${names.join(':')};`, ':');
+  return Buffer.concat(
+    await Promise.all(options.keys.map((key) => signature(key, options, signedFields, header, bodyHash))),
+  );
 }
 
 async function hashOfBody(body: Uint8Array): Promise<string> {
@@ -72,7 +79,7 @@ async function hashOfBody(body: Uint8Array): Promise<string> {
 async function signature(
   key: DkimKey,
   options: SignOptions,
-  names: string[],
+  signedFields: readonly string[],
   header: Buffer,
   bodyHash: string,
 ): Promise<Buffer> {
@@ -80,7 +87,7 @@ async function signature(
   const field = [
     `DKIM-Signature: v=1; a=${key.algorithm}; c=relaxed/relaxed; d=${domain};`,
     ` s=${key.selector}; t=${Math.floor(now / 1000)};`,
-    ...folded(` h=${names.join(':')};`, ':'),
+    ...signedFields,
     ` bh=${bodyHash};`,
     ' b=',
   ].join('\r\n');
@@ -93,7 +100,7 @@ async function sign(key: DkimKey, input: Buffer): Promise<string> {
   // RFC 8463 §3: Ed25519 signs the SHA-256 of the input.
   const made =
     key.algorithm === 'ed25519-sha256'
-      ? signBytes(null, createHash('sha256').update(input).digest(), key.privateKey)
+      ? signBytes(null, hash('sha256', input, 'buffer'), key.privateKey)
       : signBytes('sha256', input, key.privateKey);
   return (await made).toString('base64');
 }

@@ -1,6 +1,6 @@
 import { domainToUnicode } from 'node:url';
 import { type Address, type Domain, parseAddress, parseDomain } from '../../policy/address.ts';
-import { readHeaderBlock } from '../header-fields.ts';
+import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { displayName } from './display-name.ts';
 import { readTokens, type Token } from './from-tokens.ts';
 
@@ -21,8 +21,8 @@ const maxFieldOctets = 2000;
 const maxLineOctets = 998;
 
 /** Looks at the header block of `message`; the body is not read. Linear in the header's length. Never throws. */
-export function authorOf(message: Uint8Array): Author {
-  const { fields, strays } = readHeaderBlock(message);
+export function authorOf(message: Uint8Array, block: HeaderBlock = readHeaderBlock(message)): Author {
+  const { fields, strays } = block;
   const from = fields.filter((field) => field.name === 'from');
   const [field] = from;
   if (field === undefined) return { kind: 'none', reason: 'there is no From field' };

@@ -16,6 +16,7 @@ import type { DkimKey } from '../dkim/keys.ts';
 import { dkimSignatures } from '../dkim/sign.ts';
 import { type Author, authorOf } from '../evidence/author.ts';
 import { messageFacts } from '../evidence/message-facts.ts';
+import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { joined } from '../slices.ts';
 import type { StorageGate } from '../storage/gate.ts';
 import type { RelayLog, Trace } from './deliver.ts';
@@ -53,7 +54,12 @@ const maxShownRecipients = 20;
 const traceId = /^[A-Za-z0-9-]{1,64}$/;
 
 type Checked =
-  | { readonly kind: 'fine'; readonly author: Extract<Author, { kind: 'single' }>; readonly recipients: string[] }
+  | {
+      readonly kind: 'fine';
+      readonly author: Extract<Author, { kind: 'single' }>;
+      readonly recipients: string[];
+      readonly block: HeaderBlock;
+    }
   | { readonly kind: 'refused'; readonly rule: string };
 
 const refused = (rule: string) => ({ kind: 'refused', rule }) as const;
@@ -123,7 +129,7 @@ export class Intake {
   ): Promise<Evidence> {
     const { ring, history, now } = this.#parts;
     const { from, envelope, proof } = request;
-    const { author, recipients } = checked;
+    const { author, recipients, block } = checked;
     const { kind, address, domain, name } = author;
     const { volume, firstTimeRecipients } = await history.count(from.address, recipients);
     return completeEvidence('relay', {
@@ -142,7 +148,7 @@ export class Intake {
         certificateAgeDays: Math.max(0, Math.floor((now() - from.notBefore) / 86_400_000)),
         ...proof,
       },
-      message: messageFacts(bytes),
+      message: messageFacts(bytes, block),
       history: { firstTimeRecipients },
       volume,
       ring: { name: ring.name, domains: ring.domains },
@@ -154,7 +160,7 @@ export class Intake {
     bytes: Uint8Array,
     checked: Extract<Checked, { kind: 'fine' }>,
   ): Promise<NewJob[]> {
-    const ready = await this.#ready(request, bytes, checked.author.domain);
+    const ready = await this.#ready(request, bytes, checked);
     const body = await this.#body(request, ready, checked.recipients);
     const domains = [...new Set(checked.recipients.map(domainOfRecipient))];
     return domains.map((domain) => {
@@ -177,16 +183,21 @@ export class Intake {
   }
 
   /** In order, signed for the author's domain, with our trace line on top. */
-  async #ready(request: RelayRequest, bytes: Uint8Array, domain: string): Promise<Uint8Array> {
+  async #ready(
+    request: RelayRequest,
+    bytes: Uint8Array,
+    checked: Extract<Checked, { kind: 'fine' }>,
+  ): Promise<Uint8Array> {
+    const { domain } = checked.author;
     const { hostname, ring, now, dkim, log } = this.#parts;
     const uniquePart = createHash('sha256').update(`message-id ${request.id}`).digest('hex').slice(0, 32);
     // The request's own time, so that the same request gives the same header each time.
     const facts = { hostname, ring: ring.name, trace: request.trace, now: request.at, uniquePart };
-    const { message, received } = await inOrder(bytes, facts);
+    const { message, block, received } = await inOrder(bytes, facts, checked.block);
     const keys = dkim(domain);
     if (keys.length === 0) log.warn({ trace: request.trace, domain }, 'no DKIM key: the message goes out unsigned');
     const signatures =
-      keys.length === 0 ? new Uint8Array() : await dkimSignatures(message, { domain, keys, now: now() });
+      keys.length === 0 ? new Uint8Array() : await dkimSignatures(message, { domain, keys, now: now(), block });
     return await joined([received, signatures, message]);
   }
 
@@ -235,13 +246,14 @@ function answerOf(known: string): RelayAnswer {
 async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: IntakeParts): Promise<Checked> {
   const { from, envelope } = request;
   if (bytes.length > parts.maxMessageBytes) return refused('message-too-large');
-  const fault = await wireFault(bytes);
+  const block = readHeaderBlock(bytes);
+  const fault = await wireFault(bytes, block);
   if (fault !== undefined) return refused(fault);
-  if (isLooping(bytes, parts.hostname)) return refused('mail-loop');
+  if (isLooping(bytes, parts.hostname, block)) return refused('mail-loop');
   // The null sender is for automatic answers (RFC 3834 §3.3); the author below is still held to the identity.
   if (envelope.from !== '' && !(await belongsTo(envelope.from, from.address, parts)))
     return refused('sender-not-yours');
-  const author = authorOf(bytes);
+  const author = authorOf(bytes, block);
   if (author.kind !== 'single') return refused('one-author');
   if (!(await belongsTo(author.address, from.address, parts))) return refused('author-not-yours');
   const recipients = [...new Set(envelope.to.map(canonicalRecipient))];
@@ -251,7 +263,7 @@ async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: Int
   // Mail within the ring is a notification; by SMTP it would come back to us.
   if (fine.some((recipient) => parts.ring.domains.includes(domainOfRecipient(recipient))))
     return refused('not-for-relay');
-  return { kind: 'fine', author, recipients: fine };
+  return { kind: 'fine', author, recipients: fine, block };
 }
 
 /** The identity's own address, or an alias for it, with or without a tag. */

@@ -1,5 +1,5 @@
 /** The header of an outgoing message put in order (RFC 6409 §8 lets a submission server do so), before it is signed. Pure; the body is not touched. */
-import { fieldText, type HeaderField, readHeaderBlock } from '../header-fields.ts';
+import { fieldText, type HeaderBlock, type HeaderField, readHeaderBlock } from '../header-fields.ts';
 import { inSlices, joined } from '../slices.ts';
 
 export interface HeaderFacts {
@@ -19,21 +19,27 @@ const removed = (name: string): boolean =>
   ['bcc', 'resent-bcc', 'return-path'].includes(name) || name.startsWith('x-epost-');
 
 export interface OrderedMessage {
-  /** To be signed. */
+  /** To be signed; what was given, where nothing had to change. */
   readonly message: Uint8Array;
+  /** Of that message. */
+  readonly block: HeaderBlock;
   /** To be put on top, above the signatures: each host adds its own trace line there (RFC 5321 §4.4). */
   readonly received: Uint8Array;
 }
 
-export async function inOrder(message: Uint8Array, facts: HeaderFacts): Promise<OrderedMessage> {
-  const { fields, end } = readHeaderBlock(message);
+export async function inOrder(
+  message: Uint8Array,
+  facts: HeaderFacts,
+  block: HeaderBlock = readHeaderBlock(message),
+): Promise<OrderedMessage> {
+  const { fields, end } = block;
   const kept = fields.filter(({ name }) => !removed(name));
   const added = missingFields(new Set(kept.map(({ name }) => name)), facts);
+  const received = Buffer.from(receivedField(facts));
+  if (kept.length === fields.length && added === '') return { message, block, received };
   const pieces = kept.map(({ start, end: to }) => message.subarray(start, to));
-  return {
-    message: await joined([...pieces, Buffer.from(added), message.subarray(end)]),
-    received: Buffer.from(receivedField(facts)),
-  };
+  const ordered = await joined([...pieces, Buffer.from(added), message.subarray(end)]);
+  return { message: ordered, block: readHeaderBlock(ordered), received };
 }
 
 function missingFields(names: ReadonlySet<string>, { hostname, now, uniquePart }: HeaderFacts): string {
@@ -70,7 +76,10 @@ const maxHeaderOctets = 256 * 1024;
  * What keeps a message from going over SMTP as it is. Bare CR and LF would be changed on the way, which breaks the signature, and some hosts take them
  * for line ends (SMTP smuggling); one pass.
  */
-export async function wireFault(message: Uint8Array): Promise<WireFault | undefined> {
+export async function wireFault(
+  message: Uint8Array,
+  block: HeaderBlock = readHeaderBlock(message),
+): Promise<WireFault | undefined> {
   let fault: WireFault | undefined;
   let lineStart = 0;
   const look = (from: number, to: number): WireFault | undefined => {
@@ -89,15 +98,15 @@ export async function wireFault(message: Uint8Array): Promise<WireFault | undefi
   });
   if (fault !== undefined) return fault;
   if (message.length - lineStart > maxLineOctets - 2) return 'line-too-long';
-  return readHeaderBlock(message).end > maxHeaderOctets ? 'header-too-large' : undefined;
+  return block.end > maxHeaderOctets ? 'header-too-large' : undefined;
 }
 
 /** RFC 5321 §6.3 suggests a limit of 100; a message has no good reason to pass 50 hosts. */
 const maxHops = 50;
 
 /** RFC 5321 §6.3: too many Received fields, or one of this gateway's own for the same trace. */
-export function isLooping(message: Uint8Array, hostname: string): boolean {
-  const received = readHeaderBlock(message).fields.filter(({ name }) => name === 'received');
+export function isLooping(message: Uint8Array, hostname: string, block: HeaderBlock): boolean {
+  const received = block.fields.filter(({ name }) => name === 'received');
   if (received.length > maxHops) return true;
   const own = received.filter((field) => isOwn(message, field, hostname));
   // Forwarding may bring a message back once or twice for good reasons; a loop does so again and again.

@@ -148,6 +148,8 @@ export function startRelay(options: RelayOptions): Relay {
       concurrency,
       perLane: limits.maxPlaces,
       maxBytes: maxBytesAtOnce,
+      // Of a message in the ring the job has the key only, and the attempt fetches it.
+      bytesOf: ({ bytes }) => (typeof bytes === 'number' ? bytes : 0),
       pace,
     },
     options.storage.whenOpen(worker),

@@ -89,8 +89,9 @@ export class BullAttempts {
     if (extra.verdict !== undefined) return this.#decided(job, extra.verdict, extra.course);
     if (extra.hold !== undefined) return this.#putToSleep(job);
     if (extra.dueAt > now()) return { kind: 'put-off', at: extra.dueAt };
-    const place = gate.enter(job.data.lane, bodyBytes(job.data), now());
-    if (place === undefined) return { kind: 'put-off', at: now() + gate.park(job.data.lane, job.id ?? '', now()) };
+    const { lane, about } = job.data;
+    const place = gate.enter({ lane, about, bodyBytes: bodyBytes(job.data) }, now());
+    if (place === undefined) return { kind: 'put-off', at: now() + gate.park(lane, job.id ?? '', now()) };
     try {
       return await this.#attempt(job, lease, extra, place);
     } finally {

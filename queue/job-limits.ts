@@ -1,5 +1,5 @@
 /** Bounds on what a caller may put in; everything is checked before anything is written. */
-import type { JobAbout, Mark, NewJob } from './queue.ts';
+import type { JobAbout, LaneRule, Mark, NewJob } from './queue.ts';
 import { QueueFault } from './queue.ts';
 
 /** Ids, lanes and times make one index key, and lmdb's keys end at 1,978 bytes. */
@@ -65,4 +65,9 @@ export function aboutMatches(about: JobAbout, wanted: Readonly<Record<string, st
     if (fact === undefined) return false;
     return typeof fact === 'object' ? fact.includes(value) : String(fact) === value;
   });
+}
+
+/** What an attempt at a job counts for under the rule's `maxBytes`. */
+export function weightOf({ bytesOf }: Pick<LaneRule, 'bytesOf'>, about: JobAbout, bodyBytes: number): number {
+  return Math.max(bodyBytes, bytesOf?.(about) ?? 0);
 }

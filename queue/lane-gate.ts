@@ -3,7 +3,8 @@
  * free one parked job of that lane is called back. Parked jobs come back by themselves after a while, should their process die.
  * Concurrency is counted in this process; several gateways on one Redis each have their own.
  */
-import type { LaneRule, Worker } from './queue.ts';
+import { weightOf } from './job-limits.ts';
+import type { JobAbout, LaneRule, Worker } from './queue.ts';
 
 export interface Gate {
   readonly rule: LaneRule;
@@ -13,6 +14,13 @@ export interface Gate {
   /** Of each group of lanes. */
   readonly groups: Map<string, number>;
   stopped: boolean;
+}
+
+/** What is asked about a job that wants a place. */
+export interface Entering {
+  readonly lane: string;
+  readonly about: JobAbout;
+  readonly bodyBytes: number;
 }
 
 export interface Place {
@@ -70,11 +78,12 @@ export class LaneGate {
     if (at >= 0) this.#gates.splice(at, 1);
   }
 
-  /** A place in this lane, or undefined if it is full, resting, paused, or nobody here works it. */
-  enter(lane: string, bytes: number, now: number): Place | undefined {
+  /** A place in the job's lane, or undefined if it is full, resting, paused, or nobody here works it. */
+  enter({ lane, about, bodyBytes }: Entering, now: number): Place | undefined {
     const gate = this.#gates.find(({ rule }) => rule.match(lane));
     if (gate === undefined || gate.running >= gate.rule.concurrency || !this.#mayEnter(gate, lane, now))
       return undefined;
+    const bytes = weightOf(gate.rule, about, bodyBytes);
     if (gate.bytes > 0 && gate.bytes + bytes > (gate.rule.maxBytes ?? Number.POSITIVE_INFINITY)) return undefined;
     const group = gate.rule.pace?.group(lane) ?? lane;
     gate.running += 1;

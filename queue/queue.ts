@@ -95,6 +95,8 @@ export interface LaneRule {
   readonly perLane: number;
   /** Bodies in work at once, in bytes; one job runs however large it is. Unbounded if absent. */
   readonly maxBytes?: number;
+  /** Pure: what an attempt holds in memory, in bytes, where that is more than the job's body, since it fetches something. Counts instead of the body. */
+  readonly bytesOf?: (about: JobAbout) => number;
   /** Further bounds that change with what is learned; none if absent. */
   readonly pace?: LanePace;
 }

@@ -1,7 +1,7 @@
 /** What every queue promises when something is wrong: clocks, depth, age, size, and workers that know no measure. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { NewJob, Queue } from '../../queue/queue.ts';
+import type { Job, NewJob, Queue } from '../../queue/queue.ts';
 import { all, done, job, type QueueHome, until } from './contract.ts';
 
 const dayMs = 24 * 3_600_000;
@@ -133,6 +133,21 @@ export function troubleContract(newHome: () => Promise<QueueHome>, scale: { read
       // The last one is begun while there is room for some of it.
       expect(most).toBeLessThan(30_000 + 60_000);
       expect(largest).toBe(60_000);
+    });
+
+    test('what an attempt fetches counts like a body', async () => {
+      let [bytes, most] = [0, 0];
+      await queue.add(Array.from({ length: 20 }, (_, i) => job(`${i}`, { lane: `${i}`, about: { size: 10_000 } })));
+      const bytesOf = ({ size }: Job['about']): number => Number(size);
+      queue.work({ match: () => true, concurrency: 20, perLane: 1, maxBytes: 30_000, bytesOf }, async ({ about }) => {
+        bytes += Number(about['size']);
+        most = Math.max(most, bytes);
+        await sleep(5);
+        bytes -= Number(about['size']);
+        return done;
+      });
+      await until('all are done', async () => (await queue.counts()).done === 20);
+      expect(most).toBe(30_000);
     });
   });
 }

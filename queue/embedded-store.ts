@@ -17,9 +17,9 @@ import {
   laneHeads,
   stateRange,
 } from './embedded-index.ts';
-import { changed, decodeRecord, encodeRecord, type JobRecord } from './job-record.ts';
-import type { Mark } from './queue.ts';
-import { QueueFault } from './queue.ts';
+import { changed, encodeRecord, type JobRecord } from './job-record.ts';
+import { KnownRecords } from './known-records.ts';
+import { type Mark, QueueFault } from './queue.ts';
 import type { Transition } from './transitions.ts';
 
 export interface NewEntry {
@@ -69,6 +69,7 @@ export class EmbeddedStore {
   /** Marks that need not be on disk at once: the next jobs take them along, or a timer does. */
   readonly #late = new Map<string, Mark>();
   #lateTimer: NodeJS.Timeout | undefined;
+  readonly #known = new KnownRecords();
   #failure: string | undefined;
 
   constructor(dir: string) {
@@ -115,6 +116,7 @@ export class EmbeddedStore {
       const added = prepared.map(({ record, body, bytes }) => {
         if (this.#jobs.doesExist(record.id)) return false;
         this.#jobs.putSync(record.id, bytes);
+        this.#known.wrote(record, bytes);
         if (body !== undefined) this.#bodies.putSync(record.id, Buffer.from(body));
         if (record.body?.file !== undefined) this.#files.putSync([record.body.file, record.id], indexValue);
         this.index.putSync(indexKey(record), indexValue);
@@ -136,7 +138,7 @@ export class EmbeddedStore {
   #find(id: string): Found {
     const bytes = this.#jobs.get(id);
     if (bytes === undefined) return { kind: 'none' };
-    const record = decodeRecord(bytes);
+    const record = this.#known.recordOf(id, bytes);
     return record === undefined ? { kind: 'damaged' } : { kind: 'record', record };
   }
 
@@ -152,10 +154,10 @@ export class EmbeddedStore {
   #replace(before: JobRecord, after: JobRecord): Change {
     const bytes = encodeRecord(after);
     this.#jobs.putSync(after.id, bytes);
+    this.#known.wrote(after, bytes);
     this.index.removeSync(indexKey(before));
     this.index.putSync(indexKey(after), indexValue);
-    const unused = before.body !== undefined && after.body === undefined ? this.#forgetBody(before) : [];
-    return { after, unused };
+    return { after, unused: before.body !== undefined && after.body === undefined ? this.#forgetBody(before) : [] };
   }
 
   #forgetBody({ id, body }: JobRecord): string[] {

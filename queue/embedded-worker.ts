@@ -1,6 +1,7 @@
 /** One worker's loop over an embedded queue: takes lanes in turn, makes attempts, writes down how they ended. Sleeps until something is due. */
 import type { Ending, SetbackDelays } from './course.ts';
 import type { EmbeddedStore } from './embedded-store.ts';
+import { weightOf } from './job-limits.ts';
 import { type JobRecord, jobOf } from './job-record.ts';
 import { LaneBoard, type Taken } from './lane-board.ts';
 import type { LaneRule, QueueLog, Worker, WorkerHandle } from './queue.ts';
@@ -41,6 +42,16 @@ function text(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** A job that begins with the commit that adds it. */
+export interface Born {
+  /** To be added instead of the one that was asked about. */
+  readonly record: JobRecord;
+  /** It was added: the attempt is made, with this body or with the one on disk. */
+  begin(body: Uint8Array | undefined): void;
+  /** It was not. */
+  cancel(): void;
+}
+
 export class WorkerLoop implements WorkerHandle {
   readonly #parts: LoopParts;
   readonly #rule: LaneRule;
@@ -72,11 +83,51 @@ export class WorkerLoop implements WorkerHandle {
     this.#pump();
   }
 
+  works(lane: string): boolean {
+    return !this.#stopped && this.#rule.match(lane);
+  }
+
   /** Something in this lane changed. */
   look(lane: string): void {
-    if (this.#stopped || !this.#rule.match(lane)) return;
+    if (!this.works(lane)) return;
     this.#refresh(lane);
     this.#pump();
+  }
+
+  /**
+   * A place for a new job that could begin at once; undefined where it has to wait for its turn. Written down as begun by the commit that adds it, it
+   * needs none to be claimed.
+   */
+  reserve(record: JobRecord): Born | undefined {
+    const now = this.#parts.now();
+    const bytes = this.#weightOf(record);
+    if (!this.works(record.lane) || this.#pausedUntil > now || !this.#mayBegin() || this.#isTooMuch(bytes))
+      return undefined;
+    const begins = begun(now)(record);
+    const place = begins === undefined ? undefined : this.#board.takeAhead(record.lane, now);
+    if (begins === undefined || place === undefined) return undefined;
+    this.#busy += 1;
+    this.#claimed += 1;
+    this.#bytes += bytes;
+    const added = Promise.withResolvers<{ readonly body: Uint8Array | undefined } | undefined>();
+    this.#own(record.lane, this.#whenAdded(added.promise, begins, place)).catch(neverRejects);
+    return { record: begins, begin: (body) => added.resolve({ body }), cancel: () => added.resolve(undefined) };
+  }
+
+  async #whenAdded(
+    added: Promise<{ readonly body: Uint8Array | undefined } | undefined>,
+    record: JobRecord,
+    place: Taken,
+  ): Promise<void> {
+    const found = await added;
+    if (found !== undefined) return this.#attempt(record, place, found.body);
+    this.#claimed -= 1;
+    this.#bytes -= this.#weightOf(record);
+    return this.#free(place);
+  }
+
+  #isTooMuch(bytes: number): boolean {
+    return this.#bytes > 0 && this.#bytes + bytes > (this.#rule.maxBytes ?? Number.POSITIVE_INFINITY);
   }
 
   /** What is paused changed. */
@@ -152,8 +203,8 @@ export class WorkerLoop implements WorkerHandle {
     let reserved = 0;
     // Asked in the transaction, where the jobs' sizes become known.
     const begin: Transition = (record) => {
-      const bytes = record.body?.bytes ?? 0;
-      this.#isFull = this.#bytes > 0 && this.#bytes + bytes > (this.#rule.maxBytes ?? Number.POSITIVE_INFINITY);
+      const bytes = this.#weightOf(record);
+      this.#isFull = this.#isTooMuch(bytes);
       const after = this.#isFull ? undefined : begun(now())(record);
       if (after === undefined) return undefined;
       this.#bytes += bytes;
@@ -178,30 +229,34 @@ export class WorkerLoop implements WorkerHandle {
     }
   }
 
+  #weightOf({ about, body }: JobRecord): number {
+    return weightOf(this.#rule, about, body?.bytes ?? 0);
+  }
+
   #free(place: Taken): void {
     this.#busy -= 1;
     this.#board.free(place, this.#parts.now());
   }
 
-  async #attempt(record: JobRecord, place: Taken): Promise<void> {
+  async #attempt(record: JobRecord, place: Taken, body?: Uint8Array): Promise<void> {
     const lease: Lease = { record, abort: new AbortController(), lost: false };
     this.#leases.add(lease);
     try {
       await this.#turns.mine();
       this.#claimed -= 1;
       this.#pump();
-      const ending = this.#stopped ? interrupted : await this.#run(lease);
+      const ending = this.#stopped ? interrupted : await this.#run(lease, body);
       await this.#writeDown(lease, ending);
     } finally {
       this.#leases.delete(lease);
-      this.#bytes -= record.body?.bytes ?? 0;
+      this.#bytes -= this.#weightOf(record);
       this.#isFull = false;
       this.#free(place);
     }
   }
 
-  async #run({ record, abort }: Lease): Promise<Ending> {
-    const body = await this.#parts.readBody(record);
+  async #run({ record, abort }: Lease, given: Uint8Array | undefined): Promise<Ending> {
+    const body = given ?? (await this.#parts.readBody(record));
     if (body === undefined) return { kind: 'never', why: 'the body of this job was damaged on disk' };
     try {
       return await this.#worker(jobOf(record, body), abort.signal);

@@ -13,7 +13,7 @@ import { giveUpOwnership } from './embedded-owner.ts';
 import { EmbeddedStore, type NewEntry } from './embedded-store.ts';
 import { takeOver } from './embedded-takeover.ts';
 import { endOverdue, followClock } from './embedded-upkeep.ts';
-import { type LoopParts, WorkerLoop } from './embedded-worker.ts';
+import { type Born, type LoopParts, WorkerLoop } from './embedded-worker.ts';
 import { checkLane, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
 import { type JobRecord, jobOf } from './job-record.ts';
 import { checkPauses, decodePause, encodePause, PauseBook } from './pauses.ts';
@@ -194,10 +194,33 @@ class EmbeddedQueue implements Queue {
     const files = new Map<Uint8Array, string>();
     const entries: NewEntry[] = [];
     for (const job of jobs) entries.push(await this.#entry(job, files));
-    const added = await this.#store.add(entries, marks);
+    const born = entries.map(({ record }) => this.#reserve(record));
+    const added = await this.#add(entries, born, marks);
     await this.#bodies.remove([...files.values()].filter((name) => !this.#store.isFileUsed(name)));
-    for (const lane of new Set(jobs.map((job) => job.lane))) this.#look(lane);
+    for (const lane of new Set(jobs.filter((_, i) => born[i] === undefined).map((job) => job.lane))) this.#look(lane);
     return jobs.map((job, i) => ({ id: job.id, added: added[i] === true }));
+  }
+
+  #reserve(record: JobRecord): Born | undefined {
+    return [...this.#loops].find((loop) => loop.works(record.lane))?.reserve(record);
+  }
+
+  async #add(
+    entries: readonly NewEntry[],
+    born: readonly (Born | undefined)[],
+    marks: readonly Mark[],
+  ): Promise<readonly boolean[]> {
+    let added: readonly boolean[] = [];
+    try {
+      const asBorn = entries.map((entry, i): NewEntry => ({ ...entry, record: born[i]?.record ?? entry.record }));
+      added = await this.#store.add(asBorn, marks);
+      return added;
+    } finally {
+      for (const [i, entry] of entries.entries()) {
+        if (added[i] === true) born[i]?.begin(ownCopy(entry.body));
+        else born[i]?.cancel();
+      }
+    }
   }
 
   /** Jobs that share one body (the same array) share one file. */

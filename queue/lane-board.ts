@@ -63,6 +63,23 @@ export class LaneBoard {
     return undefined;
   }
 
+  /** A place for a job of this lane that is about to come and is due, where nobody waits whose turn it would be. */
+  takeAhead(name: string, now: number): Taken | undefined {
+    this.#promote(now);
+    const lane = this.#lanes.get(name) ?? { headAt: undefined, running: 0, group: this.#groupOf(name) };
+    const hasOlder = lane.headAt !== undefined && lane.headAt <= now;
+    if (this.#turns.size > 0 || hasOlder || lane.running >= this.#rule.perLane) return undefined;
+    if (this.#rule.isPaused?.(name) === true) return undefined;
+    const groupName = this.#groupOf(name);
+    const group: Group = this.#groups.get(groupName) ?? { running: 0, ready: new Set() };
+    if (!this.#mayStart(groupName, group, now)) return undefined;
+    this.#groups.set(groupName, group);
+    this.#lanes.set(name, lane);
+    lane.running += 1;
+    group.running += 1;
+    return { lane: name, group: groupName };
+  }
+
   #takeIn(groupName: string, now: number): string | undefined {
     this.#turns.delete(groupName);
     const group = this.#groups.get(groupName);

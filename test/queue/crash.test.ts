@@ -45,8 +45,8 @@ async function endsWell(queue: Queue, isAcked: boolean): Promise<string[]> {
 }
 
 describe('a crash between any two steps', () => {
-  // One job: added, claimed, later, claimed, done.
-  test.each([1, 2, 3, 4, 5].flatMap((at) => [['before', at] as const, ['after', at] as const]))(
+  // One job: added as begun, later, claimed, done.
+  test.each([1, 2, 3, 4].flatMap((at) => [['before', at] as const, ['after', at] as const]))(
     'the embedded queue: %s change %i of the disk',
     async (what, at) => {
       const dir = await mkdtemp(join(tmpdir(), 'epost-crash-'));

@@ -185,6 +185,42 @@ describe('the embedded queue’s disk', () => {
     });
   });
 
+  test('a job that may begin at once is written down as begun by the commit that adds it, and its attempt waits for that', async () => {
+    await inDir(async (dir) => {
+      const store = new EmbeddedStore(dir);
+      const seen: string[] = [];
+      const parts = { store, now: Date.now, delays: quick, log: recordingLog([]), removeBodies: async () => undefined };
+      const loop = new WorkerLoop(
+        { ...parts, readBody: async () => Buffer.from('from disk') },
+        { match: (lane) => lane === 'a', concurrency: 2, perLane: 2 },
+        async ({ id, body }) => {
+          seen.push(`${id} ${Buffer.from(body).toString()}`);
+          return { kind: 'done', why: 'ok' };
+        },
+      );
+      const record = (id: string, fields = {}) => newRecord(job(id, fields), { bytes: 1, crc: 0 }, Date.now());
+      const [first, second] = [loop.reserve(record('1'))!, loop.reserve(record('2'))!];
+      expect(first.record.state).toBe('running');
+      // No third place, no place for what is due later, none in a lane that is another's.
+      expect(loop.reserve(record('3'))).toBeUndefined();
+      second.cancel();
+      await store.add([{ record: first.record, body: Buffer.from('x') }], []);
+      expect(seen).toEqual([]);
+      first.begin(Buffer.from('at hand'));
+      await until('it is done', () => {
+        const found = store.find('1');
+        return found.kind === 'record' && found.record.state === 'done';
+      });
+      expect(seen).toEqual(['1 at hand']);
+      expect(loop.reserve(record('4', { dueAt: Date.now() + 60_000 }))).toBeUndefined();
+      expect(loop.reserve(record('5', { lane: 'b' }))).toBeUndefined();
+      expect(loop.reserve(record('6', { hold: { reason: 'h' } }))).toBeUndefined();
+      loop.reserve(record('7'))!.cancel();
+      await loop.stop(1_000);
+      await store.close();
+    });
+  });
+
   test('a guest may neither add nor work', async () => {
     await inDir(async (dir) => {
       const guest = await openEmbeddedQueue({ dir, role: 'guest', now: Date.now, log: recordingLog([]) });

@@ -1,15 +1,58 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { LaneBoard, type Taken } from '../../queue/lane-board.ts';
+import { type BoardRule, LaneBoard, type Taken } from '../../queue/lane-board.ts';
 import type { LanePace } from '../../queue/queue.ts';
 
 const free: LanePace = { group: (lane) => lane, places: () => 100, notBefore: () => 0 };
+
+function oneGroup(places: number): LanePace {
+  return { group: () => 'g', places: () => places, notBefore: () => 0 };
+}
+
+function boardWith(rule: BoardRule, ...heads: [lane: string, at: number, taken?: 'taken'][]): LaneBoard {
+  const board = new LaneBoard(rule);
+  for (const [lane, at, taken] of heads) {
+    board.setHead(lane, at, 0);
+    if (taken === undefined) continue;
+    board.take(0);
+    board.setHead(lane, undefined, 0);
+  }
+  return board;
+}
 
 describe('the lane board', () => {
   test('lanes take turns', () => {
     const board = new LaneBoard({ perLane: 10 });
     for (const lane of ['a', 'b', 'c']) board.setHead(lane, 0, 0);
     expect(Array.from({ length: 7 }, () => board.take(0)?.lane)).toEqual(['a', 'b', 'c', 'a', 'b', 'c', 'a']);
+  });
+
+  describe('a job that is about to come', () => {
+    test('gets a free place, which counts as taken', () => {
+      const board = new LaneBoard({ perLane: 1 });
+      const place = board.takeAhead('a', 0)!;
+      expect(place.lane).toBe('a');
+      expect(board.takeAhead('a', 0)).toBeUndefined();
+      board.setHead('a', 0, 0);
+      expect(board.take(0)).toBeUndefined();
+      board.free(place, 0);
+      expect(board.take(0)?.lane).toBe('a');
+    });
+
+    const rows: [why: string, board: () => LaneBoard][] = [
+      ['not before an older one of its lane', () => boardWith({ perLane: 9 }, ['a', 0], ['a', 0])],
+      ['not before another lane whose turn it is', () => boardWith({ perLane: 9 }, ['b', 0])],
+      ['not in a lane that is paused', () => new LaneBoard({ perLane: 9, isPaused: () => true })],
+      ['not in a group without a place', () => boardWith({ perLane: 9, pace: oneGroup(1) }, ['b', 0, 'taken'])],
+      ['not in a group that rests', () => new LaneBoard({ perLane: 9, pace: { ...oneGroup(5), notBefore: () => 9 } })],
+    ];
+    test.each(rows)('%s', (_, board) => {
+      expect(board().takeAhead('a', 0)).toBeUndefined();
+    });
+
+    test('does not wait for one that is due later', () => {
+      expect(boardWith({ perLane: 9 }, ['a', 10], ['b', 10]).takeAhead('a', 0)?.lane).toBe('a');
+    });
   });
 
   test('a lane that waits is offered at its time, not before, and its time is known', () => {

@@ -19,7 +19,7 @@ import { messageFacts } from '../evidence/message-facts.ts';
 import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { joined } from '../slices.ts';
 import type { StorageGate } from '../storage/gate.ts';
-import type { RelayLog, Trace } from './deliver.ts';
+import type { RelayLog, Trace } from './deliver-parts.ts';
 import { inOrder, isLooping, wireFault } from './relay-headers.ts';
 import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody } from './relay-job.ts';
 import type { SendingHistory } from './sending-history.ts';

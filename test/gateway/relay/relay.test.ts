@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { createDkimKeys, type DkimKey } from '../../../gateway/dkim/keys.ts';
 import { dkimRecord } from '../../../gateway/dkim/record.ts';
 import { createResolver } from '../../../gateway/dns/resolver.ts';
-import type { Told } from '../../../gateway/relay/deliver.ts';
+import type { Told } from '../../../gateway/relay/deliver-parts.ts';
 import { Ledger } from '../../../gateway/relay/ledger.ts';
 import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import { type Relay, type RelaySettings, startRelay } from '../../../gateway/relay/relay.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Answer, Resolver, TlsaRecord } from '../../../../gateway/dns/answer.ts';
 import type { SmtpTimes } from '../../../../gateway/relay/connection.ts';
-import type { Told } from '../../../../gateway/relay/deliver.ts';
+import type { Told } from '../../../../gateway/relay/deliver-parts.ts';
 import type { NoticeFacts } from '../../../../gateway/relay/notice.ts';
 import { type RelaySettings, startRelay } from '../../../../gateway/relay/relay.ts';
 import { encodeRelayBody, type RelayBody } from '../../../../gateway/relay/relay-job.ts';

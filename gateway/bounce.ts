@@ -13,9 +13,6 @@ export interface BounceOptions {
   readonly dkim: readonly DkimKey[];
 }
 
-// RFC 3464 returns the header for recognition; a notice is for reading.
-const maxHeaderBytes = 32 * 1024;
-
 /**
  * The job that tells a sender on the Internet what became of an accepted message (RFC 3464), with the null
  * reverse-path (RFC 5321 §6.1). Undefined where the sender has no address that mail can go to. Deterministic in what
@@ -37,6 +34,8 @@ export async function bounceJob(failed: FailedRecipient, options: BounceOptions)
     identity: mailerDaemon,
     envelopeFrom: '',
     recipients: [sender.address],
+    // RFC 8689 §5.
+    ...(failed.dsn?.requireTls === true ? { tls: 'required' } : {}),
     arrivedAt: failed.receivedAt,
     message: { kind: 'inline', bytes: Buffer.concat([signatures, message]) },
   });
@@ -107,7 +106,7 @@ function notice(failed: FailedRecipient, { hostname, domain }: BounceOptions): U
     '',
     '',
   ].join('\r\n');
-  const returned = original ?? failed.originalHeader.subarray(0, maxHeaderBytes);
+  const returned = original ?? failed.originalHeader;
   return Buffer.concat([Buffer.from(text), returned, Buffer.from(`\r\n--${boundary}--\r\n`)]);
 }
 

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
 import type { Attempt, Job, Queue, WorkerHandle } from '../../queue/queue.ts';
-import { readHeaderBlock } from '../header-fields.ts';
 import type { NoticeFacts } from '../relay/notice.ts';
+import { type ReturnedPart, returnedPart } from '../returned-part.ts';
 import type { StorageGate } from '../storage/gate.ts';
 import { noticeOfReport, traceOfOriginal } from './bounce-notice.ts';
 import {
@@ -28,15 +28,12 @@ export type Handed =
   | { readonly kind: 'never'; readonly reason: string };
 
 /** What is to be told to the sender of a message that was accepted: that it failed later on, or what he asked to hear of (RFC 3461). */
-export interface FailedRecipient {
+export interface FailedRecipient extends ReturnedPart {
   readonly action: Action;
   readonly sender: string;
   readonly recipient: Address;
   readonly status: string;
   readonly text: string;
-  readonly originalHeader: Uint8Array;
-  /** All of the message, where that was asked for and is not too much. */
-  readonly original?: Uint8Array | undefined;
   readonly dsn: Wishes | undefined;
   readonly receivedAt: number;
   readonly trace: string;
@@ -97,8 +94,6 @@ const maxDelayMs = 300_000;
 const giveUpMs = 5 * 24 * 3_600_000;
 // RFC 3461 leaves the time to us; four hours is what senders' own hosts have.
 const delayNoticeMs = 4 * 3_600_000;
-// What a failure report carries of a message that was to be returned whole; beyond that its header is what helps.
-const maxReturnedBytes = 256 * 1024;
 
 /** When to try again after `attempts` attempts: 1 s, 2 s, 4 s … 5 min. */
 export function deliveryDelay(attempts: number): number {
@@ -367,24 +362,11 @@ async function tellSender(
     ...said,
     sender,
     recipient,
-    ...returnedPart(bytes, job.dsn, said.action),
+    ...returnedPart(bytes, job.dsn?.ret, said.action === 'failed'),
     dsn: job.dsn,
     receivedAt: job.receivedAt,
     trace: job.trace,
   });
-}
-
-/** What of the message goes back (RFC 3461 §4.3: all of it only in a report of failure). */
-export function returnedPart(
-  bytes: Uint8Array,
-  dsn: Wishes | undefined,
-  action: Action,
-): Pick<FailedRecipient, 'originalHeader' | 'original'> {
-  const whole = dsn?.ret === 'FULL' && action === 'failed' && bytes.length <= maxReturnedBytes;
-  return {
-    originalHeader: bytes.subarray(0, readHeaderBlock(bytes).end),
-    ...(whole && bytes.length > 0 ? { original: bytes } : {}),
-  };
 }
 
 /** A message that lies in the ring and cannot be had is no reason not to tell of it. */

@@ -1,6 +1,7 @@
 import type { Address } from '../../policy/address.ts';
+import { returnedPart } from '../returned-part.ts';
 import { type Awaited, AwaitedFile } from './awaited-file.ts';
-import { type FailedRecipient, returnedPart } from './deliver.ts';
+import type { FailedRecipient } from './deliver.ts';
 import type { StoredMessage } from './job.ts';
 import type { Log, Trace } from './parts.ts';
 import { type Action, isWanted } from './wishes.ts';
@@ -118,7 +119,7 @@ async function tellSender(parts: ReceiptParts, known: Awaited, verdict: string):
     action,
     sender,
     recipient,
-    ...returnedPart(bytes, dsn, action),
+    ...returnedPart(bytes, dsn?.ret, action === 'failed'),
     receivedAt,
     trace,
     dsn,

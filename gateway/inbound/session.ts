@@ -304,6 +304,7 @@ function wishesOf({ mail, wishes }: Transaction): Wishes | undefined {
   return {
     ...(returned === undefined ? {} : { ret: returned }),
     ...(envid === undefined ? {} : { envid }),
+    ...(requireTls ? { requireTls } : {}),
     recipients: Object.fromEntries(wishes),
   };
 }

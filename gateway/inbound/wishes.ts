@@ -9,6 +9,8 @@ const wish = z.strictObject({
 export const wishes = z.strictObject({
   ret: z.enum(['FULL', 'HDRS']).optional(),
   envid: z.string().optional(),
+  /** The message came with REQUIRETLS: so do the reports of it (RFC 8689 §5). */
+  requireTls: z.literal(true).optional(),
   /** By recipient, as the job names them; one without a wish is not here. */
   recipients: z.record(z.string(), wish),
 });

@@ -7,6 +7,9 @@ import type { TlsDemand } from './smtp/tls-demand.ts';
 import type { TlsFailure } from './tls-report/session-result.ts';
 import type { Level } from './transport/security.ts';
 
+/** RFC 8689 §4.2.1: no TLS, or none that proves who is there; no promise to pass the demand on. */
+export type Lacking = '5.7.10' | '5.7.30';
+
 export type Delivery =
   /** The server answered for the recipients; each of them has an outcome. */
   | {
@@ -24,6 +27,8 @@ export type Delivery =
       readonly reply: string;
       readonly status: string;
       readonly tls?: TlsFailure;
+      /** What a message that requires TLS needs and this server has not, as the status to tell (RFC 8689 §4.2.1). */
+      readonly lacking?: Lacking;
       /** It was there, and asked us to come later. */
       readonly isBusy: boolean;
     };
@@ -40,6 +45,10 @@ export async function deliverTo(
   for (const fresh of [false, true]) {
     const lent = await pool.take(hop, tls, fresh);
     if ('trouble' in lent) return unusable(lent.trouble);
+    if (mail.requireTls === true && !lent.client.takesRequireTls) {
+      await pool.giveBack(lent.client, true);
+      return withoutRequireTls;
+    }
     const sent = await lent.client.send(mail, onDelivered);
     await pool.giveBack(lent.client, sent.kind === 'sent');
     // A kept connection that the host closes, with or without a 421, says nothing of the host.
@@ -61,13 +70,29 @@ function asksForLess({ code }: SmtpTrouble): boolean {
   return code !== undefined && code >= 400 && code < 500;
 }
 
+const withoutRequireTls: Delivery = {
+  kind: 'unusable',
+  reply: 'the host does not offer REQUIRETLS, which this message asks for',
+  status: '5.7.30',
+  lacking: '5.7.30',
+  isBusy: false,
+};
+
 function unusable(trouble: SmtpTrouble): Delivery {
   const reply = shortReply(trouble.reply);
   const isBusy = asksForLess(trouble);
   // RFC 3463: 4.7.5 cryptographic failure, 4.4.1 no answer from host.
   // A handshake that broke off has no type of its own.
   if (trouble.name === 'tls')
-    return { kind: 'unusable', reply, status: '4.7.5', tls: trouble.tls ?? 'validation-failure', isBusy };
+    return {
+      kind: 'unusable',
+      reply,
+      status: '4.7.5',
+      tls: trouble.tls ?? 'validation-failure',
+      // A handshake that broke off may succeed at the next try.
+      ...(trouble.tls === undefined ? {} : { lacking: '5.7.10' }),
+      isBusy,
+    };
   return { kind: 'unusable', reply, status: trouble.code === undefined ? '4.4.1' : statusOf(reply, false), isBusy };
 }
 

@@ -55,6 +55,8 @@ export interface Mail {
   readonly envid?: string | undefined;
   /** What was asked for each recipient (RFC 3461 §4.1, §4.2); passed on where the host takes it. */
   readonly dsn?: ReadonlyMap<string, RecipientDsn> | undefined;
+  /** RFC 8689: only for a client that `takesRequireTls`. */
+  readonly requireTls?: boolean | undefined;
 }
 
 export interface RecipientDsn {
@@ -171,6 +173,11 @@ export class SmtpClient {
     return this.#wire.encrypted;
   }
 
+  /** The host promises to demand of the next one what REQUIRETLS demands of it (RFC 8689 §4.2.1). */
+  get takesRequireTls(): boolean {
+    return this.encrypted && this.#extensions.requireTls;
+  }
+
   /** What the connection has proved, whatever was asked for. */
   get level(): Level {
     if (this.#isVerified) return 'verified';
@@ -278,7 +285,7 @@ export class SmtpClient {
   }
 
   /** What stands behind MAIL FROM; throws where the host cannot take this message at all. */
-  #mailParameters({ from, recipients, bytes, ret, envid }: Mail): string {
+  #mailParameters({ from, recipients, bytes, ret, envid, requireTls }: Mail): string {
     const { size, eightBit, utf8, dsn } = this.#extensions;
     if (size?.max !== undefined && bytes.length > size.max) {
       // RFC 1870 §6.1; RFC 3463: 5.3.4 message too big for system.
@@ -303,6 +310,7 @@ export class SmtpClient {
       international || headerIsUtf8 ? ' SMTPUTF8' : '',
       dsn && ret !== undefined ? ` RET=${ret}` : '',
       dsn && envid !== undefined ? ` ENVID=${xtext(envid)}` : '',
+      requireTls === true ? ' REQUIRETLS' : '',
     ].join('');
   }
 

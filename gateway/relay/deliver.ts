@@ -1,7 +1,7 @@
 /** The queue's worker for outgoing mail: route, try the servers, keep each recipient's outcome in the job's progress, have the sender told. */
 import type { Attempt, Job, Worker } from '../../queue/queue.ts';
 import { nextTryAt } from './backoff.ts';
-import { type Delivery, deliverTo } from './client.ts';
+import { type Delivery, deliverTo, type Lacking } from './client.ts';
 import type { Mail } from './connection.ts';
 import type { DeliverParts } from './deliver-parts.ts';
 import { MailState } from './mail-state.ts';
@@ -162,14 +162,28 @@ class DeliveryAttempt {
       this.#state.setAll(open, { kind: 'later', at: now(), status: '4.3.0', reply });
       return undefined;
     }
-    const { envelopeFrom, arrivedAt, ret, envid } = this.#state.body;
+    const { envelopeFrom, arrivedAt, ret, envid, tls } = this.#state.body;
     const from = this.#parts.returnPaths.sign(envelopeFrom, arrivedAt);
-    const mail: Mail = { from, recipients: open, bytes, ret, envid, dsn: this.#state.asked };
+    const mail: Mail = {
+      from,
+      recipients: open,
+      bytes,
+      ret,
+      envid,
+      dsn: this.#state.asked,
+      requireTls: tls === 'required',
+    };
     const useless: string[] = [];
+    const lacking: Lacking[] = [];
     let isBusy = false;
     for (const hop of hops) {
       this.#signal.throwIfAborted();
-      const security = await transport.of(this.#state.domain, hop);
+      const security = await transport.of(this.#state.domain, hop, tls);
+      if (security.kind === 'unprovable') {
+        lacking.push('5.7.10');
+        useless.push(`${hop.name} (${hop.address}): ${security.why}`);
+        continue;
+      }
       if (security.kind === 'refused') {
         this.#report(hop, security, { type: security.type, reason: security.why });
         useless.push(`${hop.name} (${hop.address}): ${security.why}`);
@@ -178,7 +192,8 @@ class DeliveryAttempt {
       const startedAt = now();
       const delivery = await deliverTo(pool, hop, security.demand, mail, now, (accepted) => this.#wrote(accepted));
       const failure = tlsFailureOf(delivery, security);
-      if (hop.isSmarthost !== true && (delivery.kind === 'answered' || failure !== undefined))
+      // Where the sender waives TLS, the domain's policy was not tried.
+      if (hop.isSmarthost !== true && tls !== 'optional' && (delivery.kind === 'answered' || failure !== undefined))
         this.#report(hop, security, failure);
       if (delivery.kind === 'answered') {
         for (const [recipient, outcome] of delivery.outcomes) this.#state.outcomes.set(recipient, outcome);
@@ -186,16 +201,23 @@ class DeliveryAttempt {
         return answerOf(delivery, now() - startedAt);
       }
       isBusy ||= delivery.isBusy;
+      if (tls === 'required' && delivery.lacking !== undefined) lacking.push(delivery.lacking);
       useless.push(`${hop.name} (${hop.address}): ${delivery.reply}`);
     }
     const text = useless.join('; ');
+    if (lacking.length === hops.length) {
+      // RFC 8689 §4.2.1: none of them meets what the sender requires, and he is told. It says nothing of how busy they are.
+      const status = lacking.find((one) => one === '5.7.30') ?? '5.7.10';
+      this.#state.setAll(open, { kind: 'never', at: now(), status, reply: text });
+      return undefined;
+    }
     // RFC 3463: 4.4.1 no answer from host.
     this.#state.setAll(open, { kind: 'later', at: now(), status: '4.4.1', reply: text });
-    return { kind: isBusy ? 'busy' : 'away', text };
+    return lacking.length > 0 ? undefined : { kind: isBusy ? 'busy' : 'away', text };
   }
 
   /** For the report of TLS (RFC 8460). */
-  #report(hop: Hop, { policy }: Security, failure: SessionResult['failure']): void {
+  #report(hop: Hop, { policy }: Exclude<Security, { kind: 'unprovable' }>, failure: SessionResult['failure']): void {
     const server = { name: hop.name, address: hop.address };
     this.#parts.tlsResult({
       domain: this.#state.domain,

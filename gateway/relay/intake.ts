@@ -20,8 +20,8 @@ import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { joined } from '../slices.ts';
 import type { StorageGate } from '../storage/gate.ts';
 import type { RelayLog, Trace } from './deliver-parts.ts';
-import { inOrder, isLooping, wireFault } from './relay-headers.ts';
-import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody } from './relay-job.ts';
+import { inOrder, isLooping, waivesTls, wireFault } from './relay-headers.ts';
+import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody, type TlsWish } from './relay-job.ts';
 import type { SendingHistory } from './sending-history.ts';
 
 export interface IntakeParts {
@@ -59,6 +59,7 @@ type Checked =
       readonly author: Extract<Author, { kind: 'single' }>;
       readonly recipients: string[];
       readonly block: HeaderBlock;
+      readonly waivesTls: boolean;
     }
   | { readonly kind: 'refused'; readonly rule: string };
 
@@ -161,7 +162,7 @@ export class Intake {
     checked: Extract<Checked, { kind: 'fine' }>,
   ): Promise<NewJob[]> {
     const ready = await this.#ready(request, bytes, checked);
-    const body = await this.#body(request, ready, checked.recipients);
+    const body = await this.#body(request, ready, checked);
     const domains = [...new Set(checked.recipients.map(domainOfRecipient))];
     return domains.map((domain) => {
       const recipients = checked.recipients.filter((recipient) => domainOfRecipient(recipient) === domain);
@@ -201,8 +202,12 @@ export class Intake {
     return await joined([received, signatures, message]);
   }
 
-  async #body(request: RelayRequest, bytes: Uint8Array, recipients: readonly string[]): Promise<Uint8Array> {
-    const { ret, envid } = request.envelope;
+  async #body(request: RelayRequest, bytes: Uint8Array, checked: Checked & { kind: 'fine' }): Promise<Uint8Array> {
+    const { recipients } = checked;
+    const { envid, requireTls = false } = request.envelope;
+    // RFC 8689 §5: of a message that requires TLS no report returns more than the header. §3: such a message's TLS-Required field counts for nothing.
+    const ret = requireTls ? 'HDRS' : request.envelope.ret;
+    const tls: TlsWish = requireTls ? 'required' : checked.waivesTls ? 'optional' : undefined;
     const body: Omit<RelayBody, 'message'> = {
       version: 1,
       trace: request.trace,
@@ -211,6 +216,7 @@ export class Intake {
       recipients: [...recipients],
       ...(ret === undefined ? {} : { ret }),
       ...(envid === undefined ? {} : { envid }),
+      ...(tls === undefined ? {} : { tls }),
       ...askedReports(request.envelope),
       arrivedAt: this.#parts.now(),
     };
@@ -263,7 +269,7 @@ async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: Int
   // Mail within the ring is a notification; by SMTP it would come back to us.
   if (fine.some((recipient) => parts.ring.domains.includes(domainOfRecipient(recipient))))
     return refused('not-for-relay');
-  return { kind: 'fine', author, recipients: fine, block };
+  return { kind: 'fine', author, recipients: fine, block, waivesTls: waivesTls(bytes, block) };
 }
 
 /** The identity's own address, or an alias for it, with or without a tag. */

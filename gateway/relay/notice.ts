@@ -1,4 +1,5 @@
 /** What the sender is told of mail that could not be delivered. Facts only; the door makes the RFC 3464 notice of them. Pure. */
+import type { ReturnedPart } from '../returned-part.ts';
 import type { Outcome } from './outcome.ts';
 
 /** What the door's sendNotice takes. */
@@ -16,6 +17,8 @@ export interface NoticeFacts {
     readonly text: string;
   }[];
   readonly originalHeader: Uint8Array;
+  /** All of the message: returned instead of its header. */
+  readonly original?: Uint8Array | undefined;
   /** A report of another system that this is about: attached whole. */
   readonly report?: Uint8Array | undefined;
   readonly envid?: string | undefined;
@@ -24,7 +27,7 @@ export interface NoticeFacts {
   readonly traceId: string;
 }
 
-export interface NoticeMatter {
+export interface NoticeMatter extends ReturnedPart {
   readonly action: 'failed' | 'delayed' | 'relayed';
   readonly hostname: string;
   readonly sender: string;
@@ -33,7 +36,6 @@ export interface NoticeMatter {
     readonly outcome: Outcome;
     readonly orcpt?: string | undefined;
   }[];
-  readonly originalHeader: Uint8Array;
   readonly envid?: string | undefined;
   readonly arrivedAt: number;
   /** When it was found out, not when it is told: the same facts must make the same notice if telling is tried again. */
@@ -58,6 +60,7 @@ export function noticeFacts(matter: NoticeMatter): NoticeFacts {
       text: sentence(matter, outcome),
     })),
     originalHeader: matter.originalHeader,
+    ...(matter.original === undefined ? {} : { original: matter.original }),
     envid: matter.envid,
     arrivedAt: matter.arrivedAt,
     now: matter.at,

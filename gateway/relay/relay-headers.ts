@@ -42,6 +42,12 @@ export async function inOrder(
   return { message: ordered, block: readHeaderBlock(ordered), received };
 }
 
+/** It says `TLS-Required: No`: reaching its recipients matters more than who listens. Twice is once too often, and no other value has a meaning (RFC 8689 §3). */
+export function waivesTls(message: Uint8Array, { fields }: HeaderBlock): boolean {
+  const [field, another] = fields.filter(({ name }) => name === 'tls-required');
+  return field !== undefined && another === undefined && fieldText(message, field, 20).toLowerCase() === 'no';
+}
+
 function missingFields(names: ReadonlySet<string>, { hostname, now, uniquePart }: HeaderFacts): string {
   const date = names.has('date') ? '' : `Date: ${rfc5322Date(now)}\r\n`;
   const id = names.has('message-id') ? '' : `Message-ID: <${uniquePart}@${hostname}>\r\n`;

@@ -20,6 +20,8 @@ const bodyShape = z.strictObject({
     .array(z.tuple([z.string(), z.strictObject({ notify: z.array(z.string()).max(4), orcpt: z.string().optional() })]))
     .max(1000)
     .optional(),
+  /** What the sender says of TLS (RFC 8689): `required` by REQUIRETLS, `optional` by `TLS-Required: No`. */
+  tls: z.enum(['required', 'optional']).optional(),
   arrivedAt: z.number(),
   /** The signed bytes as they go on the wire, or where the ring keeps them. */
   message: z.union([
@@ -29,6 +31,7 @@ const bodyShape = z.strictObject({
 });
 
 export type RelayBody = z.infer<typeof bodyShape>;
+export type TlsWish = RelayBody['tls'];
 
 export function encodeRelayBody(body: RelayBody): Uint8Array {
   return encode(withoutUndefined(body));

@@ -3,7 +3,7 @@
  * A failure is told in an attempt of its own, after it was written down: so a notice that is sent twice because the process died is the same notice.
  */
 import type { Attempt } from '../../queue/queue.ts';
-import { readHeaderBlock } from '../header-fields.ts';
+import { returnedPart } from '../returned-part.ts';
 import { nextTryAt } from './backoff.ts';
 import type { RecipientDsn } from './connection.ts';
 import type { DeliverParts, Told } from './deliver-parts.ts';
@@ -12,8 +12,6 @@ import { noticeFacts } from './notice.ts';
 
 /** RFC 5321 §4.5.4.1 leaves it open when to warn; after four hours people begin to wonder. */
 const delayedAfterMs = 4 * 3_600_000;
-/** RFC 3464 returns the header; a message's header block may be 256 KiB, a notice is for reading. */
-const maxHeaderBytes = 32 * 1024;
 
 export interface Untold {
   readonly action: 'failed' | 'relayed';
@@ -98,14 +96,15 @@ export class SenderReports {
       const outcome = outcomes.get(address);
       return outcome === undefined ? [] : [{ address, outcome, orcpt: asked.get(address)?.orcpt }];
     });
-    const { envelopeFrom, envid, arrivedAt, trace, identity } = body;
+    const { envelopeFrom, envid, arrivedAt, trace, identity, ret } = body;
+    // A message that is lost itself must not keep its sender from being told.
+    const bytes = await this.#bytes().catch(() => new Uint8Array());
     const facts = noticeFacts({
       action,
       hostname: this.#parts.hostname,
       sender: envelopeFrom,
       recipients: concerned,
-      // A message that is lost itself must not keep its sender from being told.
-      originalHeader: await this.#bytes().then(headerOf, () => new Uint8Array()),
+      ...returnedPart(bytes, ret, action === 'failed'),
       envid,
       arrivedAt,
       at: Math.max(...concerned.map(({ outcome }) => outcome.at)),
@@ -124,8 +123,4 @@ export class SenderReports {
 function wants(asked: RecipientDsn | undefined, what: 'FAILURE' | 'DELAY' | 'SUCCESS'): boolean {
   if (asked === undefined || asked.notify.length === 0) return what !== 'SUCCESS';
   return asked.notify.includes(what);
-}
-
-function headerOf(message: Uint8Array): Uint8Array {
-  return message.slice(0, Math.min(readHeaderBlock(message).end, maxHeaderBytes));
 }

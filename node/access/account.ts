@@ -17,6 +17,8 @@ export interface SubmittedEnvelope {
   readonly to: readonly string[];
   readonly ret?: 'FULL' | 'HDRS' | undefined;
   readonly envid?: string | undefined;
+  /** To no mail server that cannot be authenticated and does not promise the same (RFC 8689). */
+  readonly requireTls?: true | undefined;
   /** By recipient as written in `to`. */
   readonly dsn?: ReadonlyMap<string, RecipientNotify> | undefined;
 }

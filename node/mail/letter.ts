@@ -3,10 +3,11 @@ import { z } from 'zod';
 import { MailFault } from './fault.ts';
 import { decodeMessageRef, encodeMessageRef, type MessageRef, packedMessageRefBytes } from './message-ref.ts';
 
-/** DSN parameters that travel with an envelope (RFC 3461 §4). */
+/** Parameters that travel with an envelope (RFC 3461 §4, RFC 8689 §2). */
 export interface EnvelopeOptions {
   readonly ret?: 'FULL' | 'HDRS' | undefined;
   readonly envid?: string | undefined;
+  readonly requireTls?: true | undefined;
 }
 
 /** RFC 3461 §4.1 and §4.2, for one recipient. */
@@ -84,6 +85,7 @@ const letter = z.discriminatedUnion('kind', [
       dsn: z.array(recipientOptions.nullable()).max(maxRelayRecipients).optional(),
       ret: z.enum(['FULL', 'HDRS']).optional(),
       envid: envid.optional(),
+      requireTls: z.literal(true).optional(),
     }),
     trace,
   }),

@@ -22,6 +22,8 @@ export interface NoticeFacts {
   readonly recipients: readonly NoticeRecipient[];
   /** The header block of the message (more is cut off). */
   readonly originalHeader: Uint8Array;
+  /** All of the message, returned instead of its header; CRLF line ends. */
+  readonly original?: Uint8Array | undefined;
   /** A report of another system that this notice is about: attached whole. CRLF line ends. */
   readonly report?: Uint8Array | undefined;
   readonly envid?: string | undefined;
@@ -143,7 +145,7 @@ function headOf(facts: NoticeFacts, header: Buffer, identity: string): string {
 
 /**
  * A delivery status notification (RFC 3464 in a multipart/report, RFC 6522) to the envelope sender of a message: text for people, fields for programs, the header of the
- * message. It is to be sent with the null reverse-path (RFC 3464 §2). The same facts give the same octets: CRLF, and ASCII but for an attached report.
+ * message or all of it. It is to be sent with the null reverse-path (RFC 3464 §2). The same facts give the same octets: CRLF, and ASCII but for an attached message.
  */
 export function buildNotice(facts: NoticeFacts): Uint8Array {
   const header = headerBlock(facts.originalHeader);
@@ -151,22 +153,30 @@ export function buildNotice(facts: NoticeFacts): Uint8Array {
     .update(JSON.stringify([facts.traceId, facts.sender, facts.now, facts.recipients]))
     .update(header)
     .update(facts.report ?? '')
+    .update(facts.original ?? '')
     .digest('hex');
   // No part can hold it: it is a hash over all of them.
   const boundary = `=_epost_${identity.slice(0, 40)}`;
   const part = (type: string, encoding: string, body: string): string =>
     [`--${boundary}`, `Content-Type: ${type}`, `Content-Transfer-Encoding: ${encoding}`, '', body, ''].join(lineEnd);
   const plain = !header.some((octet) => octet > 127);
+  // RFC 2046 §5.2.1: a message in a message is not encoded. RFC 6533 §6: with letters beyond ASCII in its header it is a global one.
+  const whole = (message: Uint8Array, isAscii: boolean): string =>
+    part(isAscii ? 'message/rfc822' : 'message/global', '8bit', Buffer.from(message).toString('latin1'));
+  // RFC 2045 §6.4: what stands inside is said outside.
+  const isWide = [facts.original, facts.report].some((attached) => attached?.some((octet) => octet > 127) === true);
   const notice = [
     headOf(facts, header, identity),
     'Content-Type: multipart/report; report-type=delivery-status;',
     `\tboundary="${boundary}"`,
+    ...(isWide ? ['Content-Transfer-Encoding: 8bit'] : []),
     '',
     part('text/plain; charset=utf-8', 'base64', base64(Buffer.from(personText(facts, header)))) +
       part('message/delivery-status', '7bit', statusBlocks(facts)) +
-      part('text/rfc822-headers', plain ? '7bit' : 'base64', plain ? header.toString('latin1') : base64(header)) +
-      // RFC 2046 §5.2.1: a message in a message is not encoded.
-      (facts.report === undefined ? '' : part('message/rfc822', '8bit', Buffer.from(facts.report).toString('latin1'))) +
+      (facts.original === undefined
+        ? part('text/rfc822-headers', plain ? '7bit' : 'base64', plain ? header.toString('latin1') : base64(header))
+        : whole(facts.original, plain)) +
+      (facts.report === undefined ? '' : whole(facts.report, true)) +
       `--${boundary}--`,
     '',
   ];

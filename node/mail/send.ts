@@ -165,9 +165,9 @@ function relayLetters(
   const letterFor = (group: readonly number[]): RelayLetter => {
     const to = group.map((place) => envelope.to[place] ?? '');
     const dsn = to.map((address) => envelope.dsn?.get(address) ?? null);
-    const { from, ret, envid } = envelope;
+    const { from, ret, envid, requireTls } = envelope;
     const asked = dsn.some((options) => options !== null) ? { dsn } : {};
-    return { kind: 'relay', message, envelope: { from, to, ret, envid, ...asked }, trace: traceId };
+    return { kind: 'relay', message, envelope: { from, to, ret, envid, requireTls, ...asked }, trace: traceId };
   };
   const groups: number[][] = [];
   for (const place of places) {
@@ -183,7 +183,8 @@ function relayLetters(
 /** The sender's name for a notification: all that makes it this one, and nothing that differs when it is sent again (time, trace id). */
 function errandName({ user, envelope }: SubmitOptions, { to, letter }: Errand, hash: Uint8Array): Uint8Array {
   const { kind, envelope: inside } = letter;
-  const options = [envelope.ret ?? null, envelope.envid ?? null];
+  const { ret = null, envid = null, requireTls } = envelope;
+  const options = [ret, envid, ...(requireTls === true ? ['REQUIRETLS'] : [])];
   return sha256(encode(['submission', kind, user.address, to, inside.from, inside.to, options, hash]));
 }
 

@@ -2,12 +2,13 @@
 
 import type { Resolver } from '../../dns/answer.ts';
 import { AnswerCache } from '../../dns/answer-cache.ts';
+import type { TlsWish } from '../relay-job.ts';
 import type { Hop } from '../route.ts';
 import type { TlsDemand } from '../smtp/tls-demand.ts';
 import { type AppliedPolicy, noPolicy, type TlsFailure } from '../tls-report/session-result.ts';
 import { daneOf } from './dane.ts';
 import { namesServer, type StsPolicy } from './mta-sts.ts';
-import type { Marks } from './sts-book.ts';
+import type { KnownPolicy, Marks } from './sts-book.ts';
 
 /** From weak to strong. */
 export const levels = ['plain', 'encrypted', 'verified'] as const;
@@ -23,19 +24,21 @@ export type Security =
       readonly tested?: string;
     }
   /** This server must not be used now. */
-  | { readonly kind: 'refused'; readonly why: string; readonly policy: AppliedPolicy; readonly type: TlsFailure };
+  | { readonly kind: 'refused'; readonly why: string; readonly policy: AppliedPolicy; readonly type: TlsFailure }
+  /** Nothing can prove this server for a message that requires TLS (RFC 8689 §4.2.1). */
+  | { readonly kind: 'unprovable'; readonly why: string };
 
 export interface TransportParts {
   readonly resolver: Resolver;
-  readonly policyFor: (domain: string) => Promise<StsPolicy | undefined>;
+  readonly policyFor: (domain: string) => Promise<KnownPolicy>;
   readonly marks: Marks;
   readonly now: () => number;
   readonly log: { warn(fields: object, message: string): void };
 }
 
 export interface Transport {
-  /** For one server of a domain. Never throws. */
-  of(domain: string, hop: Hop): Promise<Security>;
+  /** For one server of a domain, and a message whose sender says this of TLS. Never throws. */
+  of(domain: string, hop: Hop, wish?: TlsWish): Promise<Security>;
   /** What the connection that took the mail had. True where that is less than it was before. */
   reached(domain: string, level: Level): Promise<boolean>;
 }
@@ -46,12 +49,13 @@ const rememberMs = 90 * 24 * 3_600_000;
 const freshMs = 7 * 24 * 3_600_000;
 const maxDomains = 20_000;
 
-const opportunistic: Security = {
+const opportunistic: Extract<Security, { kind: 'demand' }> = {
   kind: 'demand',
   demand: { kind: 'opportunistic' },
   by: 'none',
   policy: noPolicy,
 };
+const certified: Extract<Security, { kind: 'demand' }> = { ...opportunistic, demand: { kind: 'public-authority' } };
 const tlsaPolicy: AppliedPolicy = { type: 'tlsa', strings: [], mx: [] };
 
 export function transportSecurity({ resolver, policyFor, marks, now, log }: TransportParts): Transport {
@@ -63,8 +67,11 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
   }
 
   return {
-    async of(domain, hop) {
-      if (hop.isSmarthost === true) return opportunistic;
+    async of(domain, hop, wish) {
+      // RFC 8689 §4.3: no policy of the recipient's side keeps such a message from going.
+      if (wish === 'optional') return opportunistic;
+      const isRequired = wish === 'required';
+      if (hop.isSmarthost === true) return isRequired ? certified : opportunistic;
       if (hop.validated === true) {
         const dane = await daneOf(hop.name, hop.port, resolver);
         if (dane.kind === 'unknown') {
@@ -72,10 +79,12 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
           return { kind: 'refused', why, policy: tlsaPolicy, type: 'dnssec-invalid' };
         }
         // RFC 8461 §2: DANE comes first.
-        if (dane.kind === 'demand') return { kind: 'demand', demand: dane.demand, by: 'dane', policy: tlsaPolicy };
+        if (dane.kind === 'demand' && (!isRequired || dane.demand.kind === 'dane'))
+          return { kind: 'demand', demand: dane.demand, by: 'dane', policy: tlsaPolicy };
       }
       const policy = await policyFor(domain);
-      if (policy === undefined || policy.mode === 'none') return opportunistic;
+      if (isRequired) return requiredOf(domain, hop, policy);
+      if (policy === undefined || policy === 'unknown' || policy.mode === 'none') return opportunistic;
       const named = namesServer(policy.mx, hop.name);
       const applied = appliedPolicy(policy);
       const notNamed = `the MTA-STS policy of ${domain} does not name this server`;
@@ -102,6 +111,25 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
       return fell;
     },
   };
+}
+
+/**
+ * RFC 8689 §4.2.1: a certificate for the server's name, and something that vouches for this name: DNSSEC, the domain's MTA-STS policy (in testing, too: the sender
+ * demands it, not the domain), or that it is the recipient's domain itself.
+ */
+function requiredOf(domain: string, hop: Hop, policy: KnownPolicy): Security {
+  if (policy === 'unknown') {
+    const why = `whether ${domain} has an MTA-STS policy could not be found out, and the message requires TLS`;
+    return { kind: 'refused', why, policy: noPolicy, type: 'sts-policy-fetch-error' };
+  }
+  if (policy !== undefined && policy.mode !== 'none') {
+    return namesServer(policy.mx, hop.name)
+      ? { ...certified, by: 'mta-sts', policy: appliedPolicy(policy) }
+      : { kind: 'unprovable', why: `the MTA-STS policy of ${domain} does not name this server` };
+  }
+  if (hop.validated === true || hop.name === domain) return certified;
+  const why = `the message requires TLS, and neither DNSSEC nor an MTA-STS policy of ${domain} vouches for the name of this server`;
+  return { kind: 'unprovable', why };
 }
 
 /** As the domain published it, but in our order of lines. */

@@ -21,6 +21,9 @@ export interface StsBookParts {
   readonly log: { warn(fields: object, message: string): void };
 }
 
+/** `unknown`: whether there is a policy, or what it says, could not be found out. */
+export type KnownPolicy = StsPolicy | 'unknown' | undefined;
+
 const keptShape = z.strictObject({
   id: z.string(),
   mode: z.enum(['enforce', 'testing', 'none']),
@@ -37,28 +40,30 @@ const maxFailures = 10_000;
 
 export class StsBook {
   readonly #parts: StsBookParts;
-  readonly #underWay = new Map<string, Promise<StsPolicy | undefined>>();
+  readonly #underWay = new Map<string, Promise<KnownPolicy>>();
   readonly #failed = new AnswerCache<true>(maxFailures);
 
   constructor(parts: StsBookParts) {
     this.#parts = parts;
   }
 
-  /** The policy in force, or undefined. Never throws: what is kept stays in force when nothing newer can be had, so that suppressing an answer gains nothing. */
-  policyFor(domain: string): Promise<StsPolicy | undefined> {
+  /** The policy in force. Never throws: what is kept stays in force when nothing newer can be had, so that suppressing an answer gains nothing. */
+  policyFor(domain: string): Promise<KnownPolicy> {
     const asked = this.#underWay.get(domain) ?? this.#find(domain).finally(() => this.#underWay.delete(domain));
     this.#underWay.set(domain, asked);
     return asked;
   }
 
-  async #find(domain: string): Promise<StsPolicy | undefined> {
+  async #find(domain: string): Promise<KnownPolicy> {
     const [kept, answer] = await Promise.all([
       this.#kept(domain),
       this.#parts.resolver.resolve(`_mta-sts.${domain}`, 'TXT'),
     ]);
+    if (answer.kind === 'unknown') return kept ?? 'unknown';
     const id = answer.kind === 'records' ? stsId(answer.records) : undefined;
-    if (id === undefined || id === kept?.id || this.#failed.get(domain, this.#parts.now()) !== undefined) return kept;
-    return (await this.#fetch(domain, id)) ?? kept;
+    if (id === undefined || id === kept?.id) return kept;
+    const hasJustFailed = this.#failed.get(domain, this.#parts.now()) !== undefined;
+    return (hasJustFailed ? undefined : await this.#fetch(domain, id)) ?? kept ?? 'unknown';
   }
 
   async #fetch(domain: string, id: string): Promise<StsPolicy | undefined> {

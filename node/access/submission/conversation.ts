@@ -38,10 +38,12 @@ export interface Transaction {
   readonly utf8: boolean;
   readonly ret: string | null;
   readonly envid: string | null;
+  /** RFC 8689. */
+  readonly requireTls: boolean;
   readonly dsn: ReadonlyMap<string, RecipientNotify>;
 }
 
-const mailKeywords = new Set(['SIZE', 'BODY', 'SMTPUTF8', 'RET', 'ENVID', 'AUTH']);
+const mailKeywords = new Set(['SIZE', 'BODY', 'SMTPUTF8', 'RET', 'ENVID', 'AUTH', 'REQUIRETLS']);
 const rcptKeywords = new Set(['NOTIFY', 'ORCPT']);
 const receiving: ReadonlySet<string> = new Set(['user', 'list']);
 
@@ -223,12 +225,13 @@ function unknownKeyword(parameters: Parameters, known: ReadonlySet<string>): str
   return Object.keys(parameters).find((keyword) => !known.has(keyword));
 }
 
-function envelopeOf({ from, to, ret, envid, dsn }: Transaction): SubmittedEnvelope {
+function envelopeOf({ from, to, ret, envid, requireTls, dsn }: Transaction): SubmittedEnvelope {
   return {
     from,
     to,
     ...(ret === 'FULL' || ret === 'HDRS' ? { ret } : {}),
     ...(envid === null ? {} : { envid }),
+    ...(requireTls ? { requireTls } : {}),
     ...(dsn.size === 0 ? {} : { dsn }),
   };
 }

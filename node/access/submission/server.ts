@@ -101,7 +101,7 @@ class Desk {
       disabledCommands: ['XCLIENT', 'XFORWARD', 'WIZ', 'SHELL', 'KILL', 'HELP'],
       hideENHANCEDSTATUSCODES: false,
       hideDSN: false,
-      hideREQUIRETLS: true,
+      hideREQUIRETLS: false,
       size: limits.maxMessageBytes,
       maxRecipients: limits.maxRecipients,
       maxCommandLength: limits.maxCommandBytes,
@@ -282,6 +282,7 @@ function transactionOf({ envelope }: SmtpSession): Transaction {
     utf8: envelope.smtpUtf8 === true,
     ret: envelope.dsn?.ret ?? null,
     envid: envelope.dsn?.envid ?? null,
+    requireTls: envelope.requireTLS === true,
     dsn,
   };
 }

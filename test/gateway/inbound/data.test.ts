@@ -397,7 +397,7 @@ describe('a message that comes again', () => {
 });
 
 describe('STARTTLS', () => {
-  it('is used, is seen in the trace fields, and forgets what came before', async () => {
+  it('is used, is seen in the trace fields, forgets what came before, and may be required from here on', async () => {
     const pem = await generate([{ name: 'commonName', value: 'mx.example.org' }]);
     const alone = await another({ tls: { key: pem.private, cert: pem.cert }, policy: acceptAll });
     const client = await connect(alone.port);
@@ -415,9 +415,14 @@ describe('STARTTLS', () => {
     const trace = (await secure.data(plainMessage)).split(' ').at(-1);
     const text = textOf((await alone.jobs()).find((job) => job.trace === trace)?.message);
     expect(text).toContain(`with ESMTPS id ${trace}\r\n\t(TLSv1.3 TLS_`);
-    await secure.envelope();
-    expect(await secure.data(plainMessage)).toMatch(/^250 /);
-    expect(await alone.jobs()).toHaveLength(2);
+    // RFC 8689 §5: of a message that requires TLS only the header comes back, and its reports require it.
+    expect(await secure.say('MAIL FROM:<a@sender.example> RET=FULL REQUIRETLS')).toMatch(/^250 /);
+    expect(await secure.say('RCPT TO:<alice@example.org>')).toMatch(/^250 /);
+    const required = (await secure.data(plainMessage)).split(' ').at(-1);
+    const jobs = await alone.jobs();
+    expect(jobs).toHaveLength(2);
+    const wishes = { ret: 'HDRS', requireTls: true, recipients: {} };
+    expect(jobs.find((job) => job.trace === required)?.dsn).toEqual(wishes);
   });
 });
 

@@ -510,6 +510,22 @@ describe('what a sender asked to be told (RFC 3461)', () => {
     expect(delayed.text).toContain('Action: delayed\r\nStatus: 4.4.7\r\n');
     expect(delayed.text).toContain('Subject: Your message is delayed\r\n');
   });
+
+  it('the report of a message that required TLS requires it, too (RFC 8689 §5)', async () => {
+    const told = { sender: 'a@sender.example', recipient: bob, text: 'x', originalHeader: message, receivedAt: now };
+    const failed = { ...told, action: 'failed', status: '5.1.1', trace: 't1' } as const;
+    const tlsOf = async (dsn: FailedRecipient['dsn']): Promise<unknown> => {
+      const job = await bounceJob(
+        { ...failed, dsn },
+        { hostname: 'mx.example.org', domain: 'example.org' as Domain, dkim: [] },
+      );
+      return decode<{ tls?: string }>(job?.body ?? new Uint8Array()).tls;
+    };
+    expect([await tlsOf({ requireTls: true, recipients: {} }), await tlsOf(undefined)]).toEqual([
+      'required',
+      undefined,
+    ]);
+  });
 });
 
 describe('a bounce that came back to a return path of ours', () => {

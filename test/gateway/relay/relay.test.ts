@@ -14,7 +14,7 @@ import type { Told } from '../../../gateway/relay/deliver-parts.ts';
 import { Ledger } from '../../../gateway/relay/ledger.ts';
 import type { NoticeFacts } from '../../../gateway/relay/notice.ts';
 import { type Relay, type RelaySettings, startRelay } from '../../../gateway/relay/relay.ts';
-import { encodeRelayBody } from '../../../gateway/relay/relay-job.ts';
+import { decodeRelayBody, encodeRelayBody } from '../../../gateway/relay/relay-job.ts';
 import { dayOf } from '../../../gateway/relay/tls-report/day-tally.ts';
 import { readDay } from '../../../gateway/relay/tls-report/tls-book.ts';
 import { returnPaths } from '../../../gateway/returns/return-path.ts';
@@ -164,6 +164,7 @@ interface Fields {
   readonly from?: string;
   readonly id?: string;
   readonly dsn?: RelayRequest['envelope']['dsn'];
+  readonly envelope?: Partial<RelayRequest['envelope']>;
 }
 
 function request(to: string[], fields: Fields = {}): RelayRequest {
@@ -175,7 +176,7 @@ function request(to: string[], fields: Fields = {}): RelayRequest {
     id,
     from: from as unknown as RelayRequest['from'],
     proof: { key: 'k', issuer: 'i', standing: 'good' },
-    envelope: { from: fields.from ?? 'alice@example.org', to, dsn: fields.dsn },
+    envelope: { from: fields.from ?? 'alice@example.org', to, dsn: fields.dsn, ...fields.envelope },
     message: {} as RelayRequest['message'],
     trace: `trace-${requests}`,
     at: Date.now(),
@@ -584,12 +585,61 @@ describe('reports that the sender asked for, or asked not to get (RFC 3461)', ()
     expect(told()).toEqual(expected);
   });
 
+  const large = Buffer.concat([message, Buffer.alloc(300 * 1024, 'line\r\n')]);
+  const returned: readonly [why: string, ret: 'FULL' | 'HDRS' | undefined, bytes: Buffer, isWhole: boolean][] = [
+    ['all of it where that was asked for (RFC 3461 §4.3)', 'FULL', message, true],
+    ['the header where that was asked for', 'HDRS', message, false],
+    ['the header where nothing was', undefined, message, false],
+    ['the header of what is more than a report bears', 'FULL', large, false],
+  ];
+  test.each(returned)('of failure return %s', async (_why, ret, bytes, isWhole) => {
+    sink.script.rcpt = () => '550 5.1.1 no';
+    await (await accepted(to, 'dest.example', { bytes, envelope: { ret } })).done();
+    const { original, originalHeader } = notices[0] ?? {};
+    const text = (octets: Uint8Array = new Uint8Array()): string => Buffer.from(octets).toString();
+    expect(text(originalHeader)).toMatch(/Subject: hi\r\n/);
+    expect(text(originalHeader)).not.toContain('Hello');
+    if (isWhole) expect(text(original)).toBe(`${text(originalHeader)}\r\nHello\r\n.dot\r\n`);
+    else expect(original).toBeUndefined();
+  });
+
+  test('of success return the header, whatever was asked for', async () => {
+    await (await accepted(to, 'dest.example', { ...both(['SUCCESS']), envelope: { ret: 'FULL' } })).done();
+    expect(notices).toHaveLength(1);
+    expect(notices[0]?.original).toBeUndefined();
+  });
+
   test('of one who failed and one who did not are two reports', async () => {
     sink.script.rcpt = (address) => (address === 'a@dest.example' ? '550 5.1.1 no' : undefined);
     await (await accepted(to, 'dest.example', both(['SUCCESS', 'FAILURE']))).done();
     expect(told()).toEqual(['a@dest.example failed', 'b@dest.example relayed']);
     expect(notices).toHaveLength(2);
     expect(sink.received).toHaveLength(1);
+  });
+});
+
+describe('what the sender says of TLS (RFC 8689)', () => {
+  const waiving = Buffer.concat([Buffer.from('TLS-Required: No\r\n'), message]);
+  const rows: [why: string, fields: Fields, wanted: object][] = [
+    ['nothing is nothing', {}, { tls: undefined, ret: undefined }],
+    ['TLS-Required: No waives it', { bytes: waiving, envelope: { ret: 'FULL' } }, { tls: 'optional', ret: 'FULL' }],
+    [
+      'said twice it counts for nothing',
+      { bytes: Buffer.concat([Buffer.from('TLS-Required: no\r\n'), waiving]) },
+      { tls: undefined, ret: undefined },
+    ],
+    [
+      'REQUIRETLS goes before the field, and lets no report return the text (§5)',
+      { bytes: waiving, envelope: { requireTls: true, ret: 'FULL' } },
+      { tls: 'required', ret: 'HDRS' },
+    ],
+  ];
+  test.each(rows)('%s', async (_why, fields, wanted) => {
+    decision = { verdict: 'hold', rule: 'look' };
+    const one = request(['a@dest.example'], fields);
+    expect(await ask(one)).toEqual({ verdict: 'accepted' });
+    const { tls, ret } = decodeRelayBody((await jobOf(one))!.body);
+    expect({ tls, ret }).toEqual(wanted);
   });
 });
 

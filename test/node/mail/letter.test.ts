@@ -26,6 +26,7 @@ const relay: Letter = {
     dsn: [null, { notify: ['SUCCESS', 'FAILURE'], orcpt: 'rfc822;dave@example.net' }],
     ret: 'HDRS',
     envid: 'QQ314159',
+    requireTls: true,
   },
   trace: 'abc',
 };

@@ -94,6 +94,24 @@ describe('a notice', () => {
     expect(lines(notice).join('\n')).not.toContain('SECRET BODY');
   });
 
+  it.each([
+    ['as it is', 'Subject: hi\r\n\r\nbody\r\n', 'message/rfc822', undefined],
+    ['and says that there are octets beyond ASCII', 'Subject: hi\r\n\r\nb\u00f6dy\r\n', 'message/rfc822', '8bit'],
+    [
+      'as a global one where its header has such (RFC 6533)',
+      'Subject: h\u00ef\r\n\r\nbody\r\n',
+      'message/global',
+      '8bit',
+    ],
+  ] as const)('carries all of the message where it is given, %s', (_why, message, type, encoding) => {
+    const original = Buffer.from(message);
+    const notice = buildNotice({ ...facts, originalHeader: original, original });
+    expect(part(notice, type)).toBe(original.toString('latin1'));
+    const [head = ''] = Buffer.from(notice).toString('latin1').split('\r\n\r\n');
+    expect(/^Content-Transfer-Encoding: (.+)$/m.exec(head)?.[1]).toBe(encoding);
+    expect(Buffer.from(notice).toString()).not.toContain('text/rfc822-headers');
+  });
+
   it('is bounded however long the header is, and ends it at a line', () => {
     const header = octets(...Array.from({ length: 5_000 }, (_, i) => `X-${i}: ${'y'.repeat(60)}`));
     const notice = buildNotice({ ...facts, originalHeader: header });

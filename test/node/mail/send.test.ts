@@ -160,13 +160,18 @@ describe('a submitted message', () => {
     const to = Array.from({ length: 45 }, (_, i) => `${'Long'.repeat(i % 2 === 0 ? 1 : 15)}${i}@example.net`);
     const dsn = new Map([[to[1] ?? '', { notify: ['NEVER'] }]]);
     const outcomes = await send(ring, to, {
-      envelope: { from: 'alice@example.org', to, dsn, ret: 'HDRS', envid: 'e1' },
+      envelope: { from: 'alice@example.org', to, dsn, ret: 'HDRS', envid: 'e1', requireTls: true },
     });
     expect(new Set(outcomes)).toEqual(new Set(['sent gateway']));
     const letters = ring.sent.map((sealed) => decodeLetter(opened(sealed, gateway).body));
     expect(letters.flatMap(({ envelope }) => envelope.to)).toEqual(to);
     expect(letters.length).toBeGreaterThanOrEqual(3);
-    expect(letters[0]?.envelope).toMatchObject({ ret: 'HDRS', envid: 'e1', dsn: { 1: { notify: ['NEVER'] } } });
+    expect(letters[0]?.envelope).toMatchObject({
+      ret: 'HDRS',
+      envid: 'e1',
+      requireTls: true,
+      dsn: { 1: { notify: ['NEVER'] } },
+    });
   });
 
   it('is noted before it goes, under the id that its receipt will have', async () => {

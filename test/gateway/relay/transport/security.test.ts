@@ -27,9 +27,10 @@ const record = (certUsage: number) => ({ certUsage, selector: 1, match: 1, data:
 describe('what a connection has to prove', () => {
   interface Row {
     readonly why: string;
-    readonly policy?: StsPolicy;
+    readonly policy?: StsPolicy | 'unknown';
     readonly hop?: object;
     readonly tlsa?: Answer;
+    readonly wish?: 'required' | 'optional';
     readonly wanted: object;
   }
   const nothing: Answer = { kind: 'nodata' };
@@ -91,8 +92,56 @@ describe('what a connection has to prove', () => {
       hop: { isSmarthost: true },
       wanted: { demand: { kind: 'opportunistic' } },
     },
+    {
+      why: 'of a policy that cannot be had nothing, but that mail goes',
+      policy: 'unknown',
+      wanted: { demand: { kind: 'opportunistic' } },
+    },
+    {
+      why: 'nothing, where the sender waives TLS (RFC 8689 §4.3)',
+      policy: { ...enforce, mx: ['other.example'] },
+      wish: 'optional',
+      wanted: { demand: { kind: 'opportunistic' }, by: 'none' },
+    },
+    {
+      why: 'for a message that requires TLS, a public certificate, where MTA-STS names the server (RFC 8689 §4.2.1)',
+      policy: enforce,
+      wish: 'required',
+      wanted: { demand: { kind: 'public-authority' }, by: 'mta-sts' },
+    },
+    {
+      why: 'the same where the policy is being tested: the sender demands it',
+      policy: { ...enforce, mode: 'testing' },
+      wish: 'required',
+      wanted: { demand: { kind: 'public-authority' } },
+    },
+    {
+      why: 'a server that the policy does not name cannot be proved',
+      policy: { ...enforce, mode: 'testing', mx: ['other.example'] },
+      wish: 'required',
+      wanted: { kind: 'unprovable' },
+    },
+    { why: 'nor one of which nobody says anything', wish: 'required', wanted: { kind: 'unprovable' } },
+    {
+      why: 'a domain that is its own server needs nobody to vouch for the name',
+      hop: { name: 'dest.example' },
+      wish: 'required',
+      wanted: { demand: { kind: 'public-authority' } },
+    },
+    {
+      why: 'a policy that cannot be had may be there at the next try',
+      policy: 'unknown',
+      wish: 'required',
+      wanted: { kind: 'refused' },
+    },
+    {
+      why: 'a smarthost has to be proved, too',
+      hop: { isSmarthost: true },
+      wish: 'required',
+      wanted: { demand: { kind: 'public-authority' } },
+    },
   ];
-  it.for(rows)('$why', async ({ policy, hop: more, tlsa = nothing, wanted }) => {
+  it.for(rows)('$why', async ({ policy, hop: more, tlsa = nothing, wish, wanted }) => {
     const parts = {
       resolver: tlsaAnswer(tlsa),
       policyFor: async () => policy,
@@ -100,7 +149,7 @@ describe('what a connection has to prove', () => {
       now: () => 0,
       log,
     };
-    expect(await transportSecurity(parts).of('dest.example', { ...hop, ...more })).toMatchObject(wanted);
+    expect(await transportSecurity(parts).of('dest.example', { ...hop, ...more }, wish)).toMatchObject(wanted);
   });
 
   it('a fall is noticed once, also after a restart', async () => {
@@ -191,13 +240,20 @@ describe('the policy of a domain', () => {
     openBook(pems.cert, true, true);
     expect(await find()).toMatchObject({ mode: 'enforce' });
     now = 3_600_000;
+    expect(await find()).toBe('unknown');
+  });
+
+  it('is none where none is announced, and unknown where nobody answers', async () => {
+    zone['_mta-sts.dest.example'] = 'silent';
+    expect(await find()).toBe('unknown');
+    delete zone['_mta-sts.dest.example'];
     expect(await find()).toBeUndefined();
   });
 
   it('a failed fetch is not repeated at each delivery', async () => {
     served.status = 404;
-    expect(await find()).toBeUndefined();
-    expect(await find()).toBeUndefined();
+    expect(await find()).toBe('unknown');
+    expect(await find()).toBe('unknown');
     expect(asked).toBe(1);
     now = 300_000;
     served.status = 200;
@@ -216,7 +272,7 @@ describe('the policy of a domain', () => {
   ];
   it.for(refused)('%s', async ([, change]) => {
     change();
-    expect(await find()).toBeUndefined();
+    expect(await find()).toBe('unknown');
     expect(asked).toBeLessThan(2);
   });
 });

@@ -118,6 +118,22 @@ describe('the submission listener', () => {
     expect(events.map(({ id, what }) => `${id} ${what}`)).toEqual(['T1 submission', 'T1 submission-reply']);
   });
 
+  it('announces REQUIRETLS (RFC 8689), and passes on who asks for it', async () => {
+    const { client, say } = await loggedIn();
+    client.send('EHLO x\r\n');
+    const lines: string[] = [];
+    for (let line = await client.line(); ; line = await client.line()) {
+      lines.push(line);
+      if (line[3] === ' ') break;
+    }
+    expect(lines.map((line) => line.slice(4))).toContain('REQUIRETLS');
+    expect(await say('MAIL FROM:<alice@example.org> REQUIRETLS')).toMatch(/^250 /);
+    await say('RCPT TO:<bob@example.net>');
+    await say('DATA');
+    expect(await say('From: alice@example.org\r\nSubject: x\r\n\r\nx\r\n.')).toMatch(/^250 /);
+    expect(fixture.submitted.at(-1)?.envelope).toMatchObject({ requireTls: true });
+  });
+
   it('takes no password and no mail before TLS, and none from who has not logged in', async () => {
     const client = await DialogClient.connect(listener.port, false);
     const answers: string[] = [await client.line()];

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { MailFault } from '../mail/fault.ts';
 import type { Folder, MessageEntry } from '../mail/folder.ts';
 import type { Mailbox } from '../mail/mailbox.ts';
-import { encodeOutline, outlinedBytes, outlineOf } from './imap/message/outline.ts';
+import { decodeOutline, outlinedBytes, outlineOf } from './imap/message/outline.ts';
+import { keepOutline } from './kept-outline.ts';
 import type { Clock, Log } from './log.ts';
 
 export interface OutlinerOptions {
@@ -107,11 +108,18 @@ export class Outliner {
   }
 
   async #outline(folder: Folder, { uid, ref, size }: MessageEntry): Promise<'made' | 'none' | 'later'> {
-    if (size > outlinedBytes || folder.summary(uid) !== undefined) return 'none';
+    const kept = folder.summary(uid);
+    if (kept !== undefined && folder.hasTexts(uid)) return 'none';
+    const outline = decodeOutline(kept);
+    if (outline !== undefined) {
+      keepOutline(folder, uid, outline);
+      return 'none';
+    }
+    if (size > outlinedBytes) return 'none';
     if (!this.#mayRead(size)) return 'later';
     try {
       const bytes = Buffer.from(await this.#options.mailbox.read(ref));
-      folder.keepSummary(uid, encodeOutline(outlineOf(bytes)));
+      keepOutline(folder, uid, outlineOf(bytes));
       return 'made';
     } catch (error) {
       // Lost, damaged or not to be had now: its reader is told, and it is tried again after the next start, or pass.

@@ -1,4 +1,6 @@
 import type { MessageRef } from './message-ref.ts';
+import type { Found } from './message-texts.ts';
+import type { TextColumn, Texts, Wanted } from './text-columns.ts';
 
 /** What the index knows of one message. Never changes: a change of flags makes a new entry. */
 export interface MessageEntry {
@@ -13,6 +15,8 @@ export interface MessageEntry {
   readonly modseq: number;
   /** RFC 8474 EMAILID: the same for every copy of the same bytes. */
   readonly emailId: string;
+  /** What {@link emailId} spells out: 16 octets, in latin1. */
+  readonly contentKey: string;
 }
 
 export type FolderChange = {
@@ -108,6 +112,10 @@ export interface Folder {
    */
   summary(uid: number): Buffer | undefined;
   keepSummary(uid: number, summary: Uint8Array): void;
+  /** The same for what searches look at: whether it is there, and of which messages it matches, without a look at each. */
+  hasTexts(uid: number): boolean;
+  keepTexts(uid: number, texts: Texts): void;
+  findTexts(column: TextColumn, wanted: Wanted): Promise<Found>;
   /** Called after the change is durable, in order. Returns how to stop it. */
   onChange(listener: (change: FolderChange) => void): () => void;
 }

@@ -51,8 +51,12 @@ export class IndexEntry implements MessageEntry {
 
   /** RFC 8474 §4: from the hash of the octets, so that every copy has the same; 16 octets of it are plenty. */
   get emailId(): string {
+    return `M${Buffer.from(this.contentKey, 'latin1').toString('hex')}`;
+  }
+
+  get contentKey(): string {
     const hashAt = packedMessageRefBytes - 32;
-    return `M${Buffer.from(this.#packed.slice(hashAt, hashAt + 16), 'latin1').toString('hex')}`;
+    return this.#packed.slice(hashAt, hashAt + 16);
   }
 
   with(set: FlagSet, modseq: number): IndexEntry {

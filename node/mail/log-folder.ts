@@ -11,10 +11,12 @@ import type { IndexEntry } from './index-entry.ts';
 import { LogWriter } from './log-writer.ts';
 import type { Clock, Log } from './mail-post.ts';
 import { encodeMessageRef, type MessageRef } from './message-ref.ts';
+import type { Found } from './message-texts.ts';
 import type { MessageVault } from './message-vault.ts';
 import { News } from './news.ts';
 import { type Runs, splitRuns, toRuns } from './runs.ts';
 import type { StateForm, StateKeeper } from './state-keeper.ts';
+import type { TextColumn, Texts, Wanted } from './text-columns.ts';
 
 export const folderForm: StateForm<FolderIndex> = {
   fresh: () => new FolderIndex(),
@@ -233,6 +235,20 @@ export class LogFolder implements Folder {
   keepSummary(uid: number, summary: Uint8Array): void {
     const entry = this.#index.entry(uid);
     if (entry !== undefined) this.#options.vault.summaries.put(entry.emailId, summary);
+  }
+
+  hasTexts(uid: number): boolean {
+    const entry = this.#index.entry(uid);
+    return entry !== undefined && this.#options.vault.summaries.texts.has(entry.contentKey);
+  }
+
+  keepTexts(uid: number, texts: Texts): void {
+    const entry = this.#index.entry(uid);
+    if (entry !== undefined) this.#options.vault.summaries.texts.put(entry.contentKey, texts);
+  }
+
+  async findTexts(column: TextColumn, wanted: Wanted): Promise<Found> {
+    return this.#options.vault.summaries.texts.find(column, wanted);
   }
 
   onChange(listener: (change: FolderChange) => void): () => void {

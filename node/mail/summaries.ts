@@ -6,6 +6,7 @@ import { open, type RootDatabase } from 'lmdb';
 import { assertSound } from '../store/environment.ts';
 import { StoreFault } from '../store/fault.ts';
 import type { Log } from './mail-post.ts';
+import { MessageTexts } from './message-texts.ts';
 
 // Some 300,000 messages with headers of 3 KiB; a file that has grown beyond is begun anew at the next start.
 const maxFileBytes = 1024 ** 3;
@@ -33,6 +34,8 @@ export class Summaries {
   /** Of these, the ones that wait to be written together. */
   readonly #waiting = new Map<string, Buffer>();
   #flush: NodeJS.Timeout | undefined;
+  /** What searches look at, beside the summaries and gone when they are. */
+  readonly texts = new MessageTexts(this);
 
   private constructor(db: RootDatabase<Uint8Array, string>, key: Uint8Array, log: Log) {
     this.#db = db;
@@ -69,8 +72,8 @@ export class Summaries {
   }
 
   /** Written in the background, with others: a cache must not have the disk synced for each message that is appended. One that is too large is not kept. */
-  put(emailId: string, summary: Uint8Array): void {
-    if (summary.length > maxSummaryBytes) return;
+  put(emailId: string, summary: Uint8Array, maxBytes: number = maxSummaryBytes): void {
+    if (summary.length > maxBytes) return;
     const nonce = randomBytes(nonceBytes);
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce);
     cipher.setAAD(Buffer.from(emailId));
@@ -99,6 +102,7 @@ export class Summaries {
   }
 
   async close(): Promise<void> {
+    this.texts.close();
     this.#write();
     await this.#db.close();
   }

@@ -1,4 +1,4 @@
-import type { Field, Range } from '../../header/fields.ts';
+import { type Field, type Range, readFields } from '../../header/fields.ts';
 import type { Part } from './structure.ts';
 
 /** A section specification (RFC 3501 §6.4.5): which octets of a message BODY[…] means. */
@@ -40,7 +40,7 @@ function ofMessage(message: Buffer, part: Part, text: Section['text']): Buffer |
     case 'text':
       return slice(message, part.body);
     case 'fields':
-      return pickedFields(message, part, text);
+      return pickedFields(message, part.fields, text);
     default:
       return undefined;
   }
@@ -67,9 +67,19 @@ function childOf(container: Part, number: number): Part | undefined {
   return number === 1 ? container : undefined;
 }
 
-function pickedFields(message: Buffer, part: Part, wanted: { not: boolean; names: readonly string[] }): Buffer {
+interface Wanted {
+  readonly not: boolean;
+  readonly names: readonly string[];
+}
+
+/** BODY[HEADER.FIELDS (…)] where the header is at hand: the same as of the whole message. */
+export function headerFields(header: Buffer, wanted: Wanted): Buffer {
+  return pickedFields(header, readFields(header, { start: 0, end: header.length }), wanted);
+}
+
+function pickedFields(message: Buffer, fields: readonly Field[], wanted: Wanted): Buffer {
   const names = new Set(wanted.names.map((name) => name.toLowerCase()));
-  const picked = part.fields
+  const picked = fields
     .filter((field) => names.has(field.name) !== wanted.not)
     .map((field: Field) => slice(message, field));
   // The empty line is part of what is given; a header that ends without one gets it all the same.

@@ -1,7 +1,8 @@
 import { MailFault } from '../../../mail/fault.ts';
+import { keepOutline } from '../../kept-outline.ts';
 import { ownSentCopy } from '../../sent-copy.ts';
 import type { Command } from '../command/command.ts';
-import { encodeOutline, outlinedBytes, outlineOf } from '../message/outline.ts';
+import { outlinedBytes, outlineOf } from '../message/outline.ts';
 import { withoutBinary } from '../message/without-binary.ts';
 import { formatSet } from '../wire/sequence-set.ts';
 import { wantsModseq } from './enabled.ts';
@@ -99,7 +100,7 @@ export async function append(
   const { uid } = await folder.append(message, { flags, internalDate });
   if (twin !== undefined) await folder.expunge([twin.uid]);
   // While it is at hand: programs list what they have just put there. A large one would take its time, and is not looked at twice.
-  if (message.length <= outlinedBytes) folder.keepSummary(uid, encodeOutline(outlineOf(message)));
+  if (message.length <= outlinedBytes) keepOutline(folder, uid, outlineOf(message));
   return ok('appended', `APPENDUID ${folder.uidValidity} ${uid}`);
 }
 

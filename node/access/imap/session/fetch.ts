@@ -1,15 +1,13 @@
 import { MailFault } from '../../../mail/fault.ts';
+import { keepOutline } from '../../kept-outline.ts';
 import type { Command } from '../command/command.ts';
 import type { FetchItem } from '../command/fetch-items.ts';
-import { decodeOutline, encodeOutline, type Outline, outlineOf } from '../message/outline.ts';
-import { previewText } from '../message/preview.ts';
-import { partialOf, sectionBytes } from '../message/section.ts';
-import { type Part, parseStructure } from '../message/structure.ts';
+import { decodeOutline } from '../message/outline.ts';
+import { partialOf } from '../message/section.ts';
 import { decodedPart } from '../message/transfer-encoding.ts';
-import { formatDateTime } from '../wire/date-time.ts';
-import { latin1Of, string } from '../wire/output.ts';
 import type { Writer } from '../wire/writer.ts';
 import { wantsModseq } from './enabled.ts';
+import { itemText, Loaded, type Shown } from './fetch-text.ts';
 import { tellVanishedOf } from './resync.ts';
 import { bad, type Completion, no, ok, type Selected, type Session } from './session.ts';
 import { Turns } from './turns.ts';
@@ -36,8 +34,8 @@ export async function fetch(
   const items = shownItems(command);
   const marks = !view.readOnly && items.some((item) => isBody(item) && !item.peek);
   const wanted = resolved.messages.filter(({ entry }) => entry.modseq > (changedSince ?? 0));
-  const turns = new Turns(256);
-  const needs = new Set(items.map(needOf));
+  const [plan, seenPlan] = [planOf(items), planOf(withFlags(session, items))];
+  const turns = new Turns(plan.needs.size === 1 && plan.needs.has('nothing') ? 2_048 : 256);
   let gone = 0;
   for (let at = 0; at < wanted.length; at += batchSize) {
     const batch = wanted.slice(at, at + batchSize);
@@ -45,10 +43,7 @@ export async function fetch(
     for (const message of batch) {
       if (turns.due()) await turns.give();
       const current = marks ? (view.numbered([message.entry.uid])[0] ?? message) : message;
-      const sending = fetchOne(session, view, current, {
-        items: withFlags(session, items, seen.has(current.entry.uid)),
-        needs,
-      });
+      const sending = fetchOne(session, view, current, seen.has(current.entry.uid) ? seenPlan : plan);
       const answer = typeof sending === 'string' ? sending : await sending;
       if (answer === 'gone') gone += 1;
       // RFC 3516 §4.3.
@@ -74,16 +69,8 @@ function isBody(item: FetchItem): item is Extract<FetchItem, { kind: 'section' |
   return item.kind === 'section' || item.kind === 'binary';
 }
 
-/** Shown by a few words, not by octets of the message. */
-type Simple = Exclude<FetchItem, { kind: 'section' | 'binary' | 'binary-size' }>;
-
-function isSimple(item: FetchItem): item is Simple {
-  return !isBody(item) && item.kind !== 'binary-size';
-}
-
-/** Reading marked it: its flags are news, and their mod-sequence with them. */
-function withFlags({ enabled }: Session, items: readonly FetchItem[], changed: boolean): readonly FetchItem[] {
-  if (!changed) return items;
+/** Where reading marked it: its flags are news, and their mod-sequence with them. */
+function withFlags({ enabled }: Session, items: readonly FetchItem[]): readonly FetchItem[] {
   const named = new Set(items.map(({ kind }) => kind));
   return [
     ...items,
@@ -132,12 +119,23 @@ function isOfHeader({ section: { path, text } }: Extract<FetchItem, { kind: 'sec
   return path.length === 0 && (text.kind === 'header' || text.kind === 'fields');
 }
 
+/** What to send of each message, made ready once: there may be 100,000 of them. */
+interface Plan {
+  readonly needs: ReadonlySet<Need>;
+  readonly items: readonly { readonly item: FetchItem; readonly text: (message: Shown) => string }[];
+}
+
+function planOf(items: readonly FetchItem[]): Plan {
+  return {
+    needs: new Set(items.map(needOf)),
+    items: items.map((item) => ({ item, text: isBody(item) || item.kind === 'binary-size' ? noText : itemText(item) })),
+  };
+}
+
+const noText = (): string => '';
+
 /** The outline that is kept, where it does. */
-function outlineOnly(
-  folder: FolderView['folder'],
-  { uid }: Numbered['entry'],
-  needs: ReadonlySet<Need>,
-): Loaded | undefined {
+function outlineOnly(folder: FolderView['folder'], { uid }: Numbered['entry'], { needs }: Plan): Loaded | undefined {
   if (needs.has('message')) return undefined;
   const outline = decodeOutline(folder.summary(uid));
   return outline === undefined ? undefined : new Loaded(outline.header, outline);
@@ -147,64 +145,68 @@ function outlineOnly(
 async function load(
   folder: FolderView['folder'],
   { uid, size }: Numbered['entry'],
-  needs: ReadonlySet<Need>,
+  { needs }: Plan,
 ): Promise<Loaded | undefined> {
   const bytes = await bytesOf(folder, uid);
   if (bytes === undefined) return undefined;
   const loaded = new Loaded(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), undefined);
   // What stands in for a message that is lost has another size, and is not remembered.
-  if (needs.has('outline') && bytes.length === size && folder.summary(uid) === undefined)
-    folder.keepSummary(uid, encodeOutline(loaded.outline));
+  if (needs.has('outline') && bytes.length === size) keepOutline(folder, uid, loaded.outline);
   return loaded;
 }
 
-/** What to send of a message, and what that takes. */
-interface Wish {
-  readonly items: readonly FetchItem[];
-  readonly needs: ReadonlySet<Need>;
-}
-
-/** Sends one FETCH response, or nothing when it cannot be whole. At once where nothing has to be read: there may be 100,000 of them. */
-function fetchOne(session: Session, view: FolderView, message: Numbered, wish: Wish): Answer | Promise<Answer> {
-  const { items, needs } = wish;
-  if (needs.has('outline') || needs.has('message')) return fetchRead(session, view.folder, message, wish);
+/** Sends one FETCH response, or nothing when it cannot be whole. At once where nothing has to be fetched. */
+function fetchOne(session: Session, view: FolderView, message: Numbered, plan: Plan): Answer | Promise<Answer> {
   const { writer } = session.connection;
-  const shown = items.flatMap((item) => (isSimple(item) ? [simpleItem(item.kind, message.entry, undefined)] : []));
-  return writer.put(`* ${message.sequence} FETCH (${shown.join(' ')})\r\n`)
+  const read = plan.needs.has('outline') || plan.needs.has('message');
+  const kept = read ? outlineOnly(view.folder, message.entry, plan) : undefined;
+  if (read && kept === undefined) return fetchRead(session, view.folder, message, plan);
+  return put(writer, message, { entry: message.entry, loaded: kept }, plan, noneDecoded)
     ? writer.flush().then(() => 'sent' as const)
     : 'sent';
 }
 
+const noneDecoded: ReadonlyMap<FetchItem, Buffer | undefined> = new Map();
+
 async function fetchRead(
-  { connection }: Session,
+  { connection: { writer } }: Session,
   folder: FolderView['folder'],
-  { sequence, entry }: Numbered,
-  { items, needs }: Wish,
+  message: Numbered,
+  plan: Plan,
 ): Promise<Answer> {
-  const loaded = outlineOnly(folder, entry, needs) ?? (await load(folder, entry, needs));
+  const loaded = await load(folder, message.entry, plan);
   if (loaded === undefined) return 'gone';
   const decoded = new Map<FetchItem, Buffer | undefined>();
-  for (const item of items) {
+  for (const { item } of plan.items) {
     if (item.kind !== 'binary' && item.kind !== 'binary-size') continue;
     const binary = await decodedPart(loaded.message, loaded.top, item.path);
     if (binary === 'unknown-encoding') return binary;
     decoded.set(item, binary);
   }
-  const { writer } = connection;
-  // One text as far as it goes: each wait costs more than what a small item is worth.
-  let text = `* ${sequence} FETCH (`;
-  for (const [index, item] of items.entries()) {
-    if (index > 0) text += ' ';
-    if (isSimple(item)) text += simpleItem(item.kind, entry, loaded);
-    else if (item.kind === 'binary-size') text += `${item.label} ${decoded.get(item)?.length ?? 0}`;
-    else {
-      await writer.write(text);
-      text = '';
-      await writeOctets(writer, item, item.kind === 'section' ? loaded.sectionOf(item.section) : decoded.get(item));
-    }
-  }
-  await writer.write(`${text})\r\n`);
+  if (put(writer, message, { entry: message.entry, loaded }, plan, decoded)) await writer.flush();
   return 'sent';
+}
+
+/** One response, handed to the writer without a wait: of a message that is in memory nothing is copied before it is sent. */
+function put(
+  writer: Writer,
+  { sequence }: Numbered,
+  shown: Shown,
+  { items }: Plan,
+  decoded: ReadonlyMap<FetchItem, Buffer | undefined>,
+): boolean {
+  let text = `* ${sequence} FETCH (`;
+  for (let index = 0; index < items.length; index += 1) {
+    const { item, text: textOf } = items[index]!;
+    if (index > 0) text += ' ';
+    if (item.kind === 'binary-size') text += `${item.label} ${decoded.get(item)?.length ?? 0}`;
+    else if (isBody(item)) {
+      const bytes = item.kind === 'section' ? shown.loaded!.sectionOf(item.section) : decoded.get(item);
+      writer.put(text);
+      text = putOctets(writer, item, bytes);
+    } else text += textOf(shown);
+  }
+  return writer.put(`${text})\r\n`);
 }
 
 async function bytesOf(folder: FolderView['folder'], uid: number): Promise<Uint8Array | undefined> {
@@ -216,74 +218,18 @@ async function bytesOf(folder: FolderView['folder'], uid: number): Promise<Uint8
   }
 }
 
-function simpleItem(kind: Simple['kind'], entry: Numbered['entry'], loaded: Loaded | undefined): string {
-  switch (kind) {
-    case 'flags':
-      return `FLAGS (${entry.flags.join(' ')})`;
-    case 'uid':
-      return `UID ${entry.uid}`;
-    case 'internaldate':
-      return `INTERNALDATE "${formatDateTime(entry.internalDate)}"`;
-    case 'size':
-      return `RFC822.SIZE ${entry.size}`;
-    case 'modseq':
-      return `MODSEQ (${entry.modseq})`;
-    case 'emailid':
-      return `EMAILID (${entry.emailId})`;
-    case 'threadid':
-      // RFC 8474 §5.2: no threads are kept.
-      return 'THREADID NIL';
-    case 'preview':
-      return `PREVIEW ${string(latin1Of(previewText(loaded!.message, loaded!.top)))}`;
-    case 'envelope':
-      return `ENVELOPE ${loaded!.outline.envelope}`;
-    case 'body':
-      return `BODY ${loaded!.outline.body}`;
-    default:
-      return `BODYSTRUCTURE ${loaded!.outline.bodyStructure}`;
-  }
-}
-
-async function writeOctets(
+/** Gives what is to be sent behind it. */
+function putOctets(
   writer: Writer,
   item: Extract<FetchItem, { kind: 'section' | 'binary' }>,
   bytes: Buffer | undefined,
-): Promise<void> {
+): string {
   const label = item.partial === undefined ? item.label : `${item.label}<${item.partial.offset}>`;
-  if (bytes === undefined) return await writer.write(`${label} NIL`);
+  if (bytes === undefined) return `${label} NIL`;
   const part = partialOf(bytes, item.partial);
   // RFC 3516 §4.2: octets with NUL among them are a literal of another kind.
   const mark = item.kind === 'binary' && part.includes(0) ? '~' : '';
-  await writer.write(`${label} ${mark}{${part.length}}\r\n`);
-  for (let at = 0; at < part.length; at += portionBytes) await writer.write(part.subarray(at, at + portionBytes));
-}
-
-// How much of a message is handed to the socket before the client must have taken it.
-const portionBytes = 65_536;
-
-/** A message in memory, or its header where no more is needed; its structure is looked at only when something needs it. */
-class Loaded {
-  readonly message: Buffer;
-  #outline: Outline | undefined;
-  #top: Part | undefined;
-
-  constructor(message: Buffer, outline: Outline | undefined) {
-    this.message = message;
-    this.#outline = outline;
-  }
-
-  get outline(): Outline {
-    this.#outline ??= outlineOf(this.message, this.top);
-    return this.#outline;
-  }
-
-  get top(): Part {
-    this.#top ??= parseStructure(this.message);
-    return this.#top;
-  }
-
-  readonly sectionOf = (section: Parameters<typeof sectionBytes>[2]): Buffer | undefined => {
-    if (section.path.length === 0 && section.text.kind === 'all') return this.message;
-    return sectionBytes(this.message, this.top, section);
-  };
+  writer.put(`${label} ${mark}{${part.length}}\r\n`);
+  writer.put(part);
+  return '';
 }

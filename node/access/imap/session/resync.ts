@@ -1,5 +1,5 @@
 import type { Resync } from '../command/command.ts';
-import { normalRanges, type SequenceSet } from '../wire/sequence-set.ts';
+import { covers, normalRanges, type SequenceSet } from '../wire/sequence-set.ts';
 import type { Session } from './session.ts';
 import { flagsLine } from './updates.ts';
 import type { FolderView } from './view.ts';
@@ -74,15 +74,4 @@ export function intersection(a: Ranges, b: Ranges): Ranges {
     else j += 1;
   }
   return both;
-}
-
-function covers(ranges: Ranges, uid: number): boolean {
-  let low = 0;
-  let high = ranges.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (ranges[middle]!.to < uid) low = middle + 1;
-    else high = middle;
-  }
-  return (ranges[low]?.from ?? Number.POSITIVE_INFINITY) <= uid;
 }

@@ -1,14 +1,10 @@
 import { MailFault } from '../../../mail/fault.ts';
-import { fieldValue, readFields } from '../../header/fields.ts';
+import { keepOutline } from '../../kept-outline.ts';
 import { decodeWords, readableTexts } from '../message/decoded-text.ts';
-import { decodeOutline, encodeOutline, outlineOf } from '../message/outline.ts';
+import { decodeOutline, outlineOf } from '../message/outline.ts';
+import { folded, headerTexts, searchTexts, sentDay } from '../message/search-texts.ts';
 import { type Part, parseStructure } from '../message/structure.ts';
 import type { FolderView, Numbered } from './view.ts';
-
-/** Case means nothing (RFC 3501 §6.4.4), in any script. */
-export function folded(text: string): string {
-  return text.normalize('NFC').toLowerCase();
-}
 
 /** One message under test; read once, and only when a key needs it. */
 export class Candidate {
@@ -22,22 +18,18 @@ export class Candidate {
     this.message = message;
   }
 
-  /** The day that the Date field names, in its own zone; undefined when there is none. */
-  async sent(): Promise<number | undefined> {
-    const value = (await this.#values('date'))[0];
-    const match = value === undefined ? null : /(\d{1,2})\s+([A-Za-z]{3})[a-z]*\s+(\d{4})/.exec(value);
-    if (match === null) return undefined;
-    const day = Date.parse(`${match[1]} ${match[2]} ${match[3]} 00:00:00 GMT`);
-    return Number.isNaN(day) ? undefined : day;
+  /** The day that the Date field names; at once where the folder keeps the header. */
+  sent(): number | undefined | Promise<number | undefined> {
+    const kept = this.#kept();
+    return kept === undefined ? this.#read().then(sentDay) : sentDay(kept);
   }
 
-  /** At once where the folder keeps the header. */
+  /** `wanted` is folded. At once where the folder keeps the header. */
   hasHeader(field: string, wanted: string): boolean | Promise<boolean> {
     // RFC 3501 §6.4.4: the empty string asks whether the field is there at all.
-    const shown = (values: readonly string[]): boolean =>
-      values.some((value) => folded(decodeWords(value)).includes(wanted));
+    const shown = (header: Buffer): boolean => headerTexts(header, field).some((value) => value.includes(wanted));
     const kept = this.#kept();
-    return kept === undefined ? this.#values(field).then(shown) : shown(valuesOf(kept, field));
+    return kept === undefined ? this.#read().then(shown) : shown(kept);
   }
 
   async hasText(wanted: string, headerToo: boolean): Promise<boolean> {
@@ -50,23 +42,25 @@ export class Candidate {
     return false;
   }
 
-  async #values(field: string): Promise<string[]> {
-    const kept = this.#kept();
-    if (kept !== undefined) return valuesOf(kept, field);
+  /** The header of a message of which nothing is kept; then it is. */
+  async #read(): Promise<Buffer> {
     const loaded = await this.#load();
-    if (loaded === undefined) return [];
+    if (loaded === undefined) return Buffer.alloc(0);
     const { bytes, top } = loaded;
     const { uid, size } = this.message.entry;
-    const { folder } = this.#view;
     // What stands in for a message that is lost has another size, and is not remembered.
-    if (bytes.length === size && folder.summary(uid) === undefined)
-      folder.keepSummary(uid, encodeOutline(outlineOf(bytes, top)));
-    return valuesOf(bytes.subarray(top.header.start, top.header.end), field);
+    if (bytes.length === size) keepOutline(this.#view.folder, uid, outlineOf(bytes, top));
+    return bytes.subarray(top.header.start, top.header.end);
   }
 
   /** The header, from what the folder keeps of the message. */
   #kept(): Buffer | undefined {
-    this.#header ??= decodeOutline(this.#view.folder.summary(this.message.entry.uid))?.header;
+    if (this.#header !== undefined) return this.#header;
+    const { folder } = this.#view;
+    const { uid } = this.message.entry;
+    this.#header = decodeOutline(folder.summary(uid))?.header;
+    // Whoever comes here did not find its texts: the next search does.
+    if (this.#header !== undefined && !folder.hasTexts(uid)) folder.keepTexts(uid, searchTexts(this.#header));
     return this.#header;
   }
 
@@ -81,10 +75,4 @@ export class Candidate {
     }
     return this.#loaded;
   }
-}
-
-function valuesOf(header: Buffer, name: string): string[] {
-  return readFields(header, { start: 0, end: header.length }, name)
-    .filter((field) => field.name === name)
-    .map((field) => fieldValue(header, field));
 }

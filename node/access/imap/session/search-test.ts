@@ -1,26 +1,31 @@
 import type { MessageEntry } from '../../../mail/folder.ts';
+import type { Found } from '../../../mail/message-texts.ts';
 import type { SearchKey } from '../command/search-keys.ts';
-import { normalRanges } from '../wire/sequence-set.ts';
-import { type Candidate, folded } from './search-candidate.ts';
-import type { FolderView, Numbered } from './view.ts';
+import { folded, isColumn } from '../message/search-texts.ts';
+import { covers, normalRanges } from '../wire/sequence-set.ts';
+import type { Candidate } from './search-candidate.ts';
+import type { FolderView } from './view.ts';
 
-/** A search key as a question to one message (RFC 3501 §6.4.4). */
-export interface Test {
-  /** Whether the message itself must be read to know. */
-  readonly costly: boolean;
+/** A search key as a question to one message (RFC 3501 §6.4.4): */
+export type Test = Cheap | Costly;
+
+/** one that the index answers: nothing is made or waited for, as 100,000 messages may be asked; */
+interface Cheap {
+  readonly costly: false;
+  readonly matches: (entry: MessageEntry, sequence: number) => boolean;
+}
+
+/** or one for which a message may have to be read. */
+interface Costly {
+  readonly costly: true;
   readonly matches: (candidate: Candidate) => boolean | Promise<boolean>;
 }
 
-/** One that the index answers: nothing is waited for, as 100,000 messages may be asked. */
-interface Cheap extends Test {
-  readonly costly: false;
-  readonly matches: (candidate: Candidate) => boolean;
-}
-
 const isCheap = (test: Test): test is Cheap => !test.costly;
+const isCostly = (test: Test): test is Costly => test.costly;
 
-function cheap(matches: (message: Numbered) => boolean): Cheap {
-  return { costly: false, matches: ({ message }) => matches(message) };
+function cheap(matches: Cheap['matches']): Cheap {
+  return { costly: false, matches };
 }
 
 export function tester(key: SearchKey, view: FolderView): Test {
@@ -32,67 +37,119 @@ export function tester(key: SearchKey, view: FolderView): Test {
     case 'messages':
       return setTest(key, view);
     case 'received':
-      return cheap(({ entry }) => within(dayOf(entry.internalDate), key));
+      return cheap(({ internalDate }) => within(dayOf(internalDate), key));
     case 'size':
-      return cheap(
-        ({ entry: { size } }) => size > (key.larger ?? -1) && size < (key.smaller ?? Number.POSITIVE_INFINITY),
-      );
+      return cheap(({ size }) => size > (key.larger ?? -1) && size < (key.smaller ?? Number.POSITIVE_INFINITY));
     case 'modseq':
-      return cheap(({ entry }) => entry.modseq >= key.from);
+      return cheap(({ modseq }) => modseq >= key.from);
     case 'emailid':
-      return cheap(({ entry }) => entry.emailId === key.id);
+      return cheap(({ emailId }) => emailId === key.id);
     case 'sent':
-      return { costly: true, matches: async (candidate) => within(await candidate.sent(), key) };
-    case 'header': {
-      const wanted = folded(key.text);
-      return { costly: true, matches: (candidate) => candidate.hasHeader(key.field, wanted) };
-    }
+      return sentTest(key, view);
+    case 'header':
+      return headerTest(key, view);
     case 'body':
     case 'text': {
       const wanted = folded(key.text);
       return { costly: true, matches: async (candidate) => await candidate.hasText(wanted, key.kind === 'text') };
     }
-    case 'not': {
-      const test = tester(key.key, view);
-      return isCheap(test)
-        ? { costly: false, matches: (candidate) => !test.matches(candidate) }
-        : { costly: true, matches: async (candidate) => !(await test.matches(candidate)) };
-    }
+    case 'not':
+      return negated(tester(key.key, view));
     default:
       return combined(key, view);
   }
+}
+
+function negated(test: Test): Test {
+  if (isCheap(test)) return cheap((entry, sequence) => !test.matches(entry, sequence));
+  return {
+    costly: true,
+    matches: (candidate) => {
+      const answer = test.matches(candidate);
+      return typeof answer === 'boolean' ? !answer : answer.then((matches) => !matches);
+    },
+  };
+}
+
+function headerTest({ field, text }: Extract<SearchKey, { kind: 'header' }>, view: FolderView): Costly {
+  const wanted = folded(text);
+  const ask = (candidate: Candidate): boolean | Promise<boolean> => candidate.hasHeader(field, wanted);
+  if (!isColumn(field)) return { costly: true, matches: ask };
+  return keptFirst(() => view.folder.findTexts(field, wanted), ask);
+}
+
+function sentTest(key: Extract<SearchKey, { kind: 'received' | 'sent' }>, view: FolderView): Costly {
+  const matches = (day: number | undefined): boolean => within(day, key);
+  return keptFirst(
+    () => view.folder.findTexts('sent', (day) => matches(Number(day))),
+    (candidate) => {
+      const day = candidate.sent();
+      return day instanceof Promise ? day.then(matches) : matches(day);
+    },
+  );
+}
+
+/** Looks once at what is kept of all messages, when the first one is asked about; only those of which nothing is kept are asked themselves. */
+function keptFirst(find: () => Promise<Found>, ask: Costly['matches']): Costly {
+  let found: Found | undefined;
+  const matches = (candidate: Candidate): boolean | Promise<boolean> => {
+    if (found !== undefined) return found(candidate.message.entry.contentKey) ?? ask(candidate);
+    return find().then((all) => {
+      found = all;
+      return matches(candidate);
+    });
+  };
+  return { costly: true, matches };
 }
 
 function combined(key: Extract<SearchKey, { kind: 'and' | 'or' }>, view: FolderView): Test {
   const tests = key.keys.map((inner) => tester(inner, view));
   const stopsAt = key.kind === 'or';
   const first = tests.filter(isCheap);
-  const decided = (candidate: Candidate): boolean => first.some((test) => test.matches(candidate) === stopsAt);
-  const later = tests.filter(({ costly }) => costly);
-  if (later.length === 0) return { costly: false, matches: (candidate) => (decided(candidate) ? stopsAt : !stopsAt) };
-  const asked = async (candidate: Candidate): Promise<boolean> => {
-    for (const test of later) if ((await test.matches(candidate)) === stopsAt) return stopsAt;
+  const decided = (entry: MessageEntry, sequence: number): boolean =>
+    first.some((test) => test.matches(entry, sequence) === stopsAt);
+  const later = tests.filter(isCostly);
+  if (later.length === 0) return cheap((entry, sequence) => (decided(entry, sequence) ? stopsAt : !stopsAt));
+  const asked = (candidate: Candidate, from: number): boolean | Promise<boolean> => {
+    for (let index = from; index < later.length; index += 1) {
+      const answer = later[index]!.matches(candidate);
+      if (typeof answer !== 'boolean')
+        return answer.then((matches) => (matches === stopsAt ? stopsAt : asked(candidate, index + 1)));
+      if (answer === stopsAt) return stopsAt;
+    }
     return !stopsAt;
   };
-  return { costly: true, matches: (candidate) => (decided(candidate) ? stopsAt : asked(candidate)) };
+  return {
+    costly: true,
+    matches: (candidate) => {
+      const { entry, sequence } = candidate.message;
+      return decided(entry, sequence) ? stopsAt : asked(candidate, 0);
+    },
+  };
 }
 
-function flagTest({ flag, set }: Extract<SearchKey, { kind: 'flag' }>): Test {
+/** Messages with the same flags share one list of them, and most have the same as the one before. */
+function flagTest({ flag, set }: Extract<SearchKey, { kind: 'flag' }>): Cheap {
   const wanted = flag.toLowerCase();
-  return cheap(({ entry }) => entry.flags.some((one) => one.toLowerCase() === wanted) === set);
+  let last: readonly string[] | undefined;
+  let matches = false;
+  return cheap(({ flags }) => {
+    if (flags !== last) {
+      last = flags;
+      matches = flags.some((one) => one.toLowerCase() === wanted) === set;
+    }
+    return matches;
+  });
 }
 
-function setTest({ by, set }: Extract<SearchKey, { kind: 'messages' }>, view: FolderView): Test {
+function setTest({ by, set }: Extract<SearchKey, { kind: 'messages' }>, view: FolderView): Cheap {
   if (set === 'saved') {
     const saved = new Set(view.saved);
-    return cheap(({ entry }) => saved.has(entry.uid));
+    return cheap(({ uid }) => saved.has(uid));
   }
   // RFC 3501 §6.4.4 has no error for a number that is not there: it is simply not found.
   const ranges = normalRanges(set, by === 'uid' ? (view.all().at(-1)?.uid ?? 0) : view.count);
-  return cheap(({ sequence, entry }) => {
-    const number = by === 'uid' ? entry.uid : sequence;
-    return ranges.some(({ from, to }) => number >= from && number <= to);
-  });
+  return cheap(({ uid }, sequence) => covers(ranges, by === 'uid' ? uid : sequence));
 }
 
 function within(

@@ -52,6 +52,18 @@ export function normalRanges(set: SequenceSet, largest: number): { from: number;
   return merged;
 }
 
+/** Whether one of the ranges, ascending and non-overlapping, has the number. */
+export function covers(ranges: readonly { readonly from: number; readonly to: number }[], number: number): boolean {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle]!.to < number) low = middle + 1;
+    else high = middle;
+  }
+  return (ranges[low]?.from ?? Number.POSITIVE_INFINITY) <= number;
+}
+
 /** `3,5:9` of ascending numbers, as COPYUID and the like show them. */
 export function formatSet(numbers: readonly number[]): string {
   const ranges: string[] = [];

@@ -9,11 +9,11 @@ export class WriterFault extends Error {
   }
 }
 
-// Small pieces are joined up to one TLS record and a bit, so that a line is not a packet.
-const coalesceBytes = 16_384;
+// Small pieces are joined up to a few TLS records, so that a line is not a packet; and no more than that is handed to the socket at once.
+const portionBytes = 65_536;
 
 /**
- * Sends to a client that may read slowly. Nothing is buffered beyond one portion and what the socket holds; who writes
+ * Sends to a client that may read slowly. Nothing is copied or buffered beyond one portion and what the socket holds; who writes
  * waits, and a client that takes nothing for `stallMs` loses its connection (WriterFault).
  */
 export class Writer {
@@ -38,7 +38,7 @@ export class Writer {
     if (this.put(part)) await this.flush();
   }
 
-  /** The same for who writes very many small parts: nothing to wait for, until it says that there is enough for a {@link flush}. */
+  /** The same without a wait, for who writes very many small parts, until it says that there is enough for a {@link flush}. Octets must stay as they are until then. */
   put(part: string | Uint8Array): boolean {
     if (typeof part === 'string') this.#text += part;
     else {
@@ -46,7 +46,7 @@ export class Writer {
       this.#pending.push(part);
     }
     this.#pendingBytes += part.length;
-    return this.#pendingBytes >= coalesceBytes;
+    return this.#pendingBytes >= portionBytes;
   }
 
   async line(text: string): Promise<void> {
@@ -56,11 +56,30 @@ export class Writer {
   async flush(): Promise<void> {
     if (this.#pendingBytes === 0) return;
     this.#textToBytes();
-    const bytes = Buffer.concat(this.#pending);
+    const pending = this.#pending;
     this.#pending = [];
     this.#pendingBytes = 0;
+    let portion: Uint8Array[] = [];
+    let bytes = 0;
+    for (const part of pending) {
+      for (let at = 0; at < part.length; ) {
+        const piece = part.subarray(at, at + portionBytes - bytes);
+        at += piece.length;
+        bytes += piece.length;
+        portion.push(piece);
+        if (bytes < portionBytes) continue;
+        await this.#send(portion);
+        [portion, bytes] = [[], 0];
+      }
+    }
+    if (bytes > 0) await this.#send(portion);
+  }
+
+  async #send(portion: readonly Uint8Array[]): Promise<void> {
+    const [only] = portion;
     if (this.#socket.destroyed || !this.#socket.writable) throw new WriterFault('closed', 'the client is gone');
-    if (!this.#socket.write(bytes)) await this.#drained();
+    const taken = this.#socket.write(portion.length === 1 && only !== undefined ? only : Buffer.concat(portion));
+    if (!taken) await this.#drained();
   }
 
   #textToBytes(): void {

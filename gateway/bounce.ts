@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Domain, domainOf, parseAddress } from '../policy/address.ts';
 import type { NewJob } from '../queue/queue.ts';
+import { mayBeReported } from './automatic-budget.ts';
 import type { DkimKey } from './dkim/keys.ts';
 import { dkimSignatures } from './dkim/sign.ts';
 import type { FailedRecipient } from './inbound/deliver.ts';
@@ -16,11 +17,12 @@ export interface BounceOptions {
 /**
  * The job that tells a sender on the Internet what became of an accepted message (RFC 3464), with the null
  * reverse-path (RFC 5321 §6.1). Undefined where the sender has no address that mail can go to. Deterministic in what
- * is told, so that telling it twice is one job. Only for proven senders: the caller has checked that.
+ * is told, so that telling it twice is one job. Undefined, too, where what is to be told of is itself an automatic answer.
+ * Only for proven senders: the caller has checked that.
  */
 export async function bounceJob(failed: FailedRecipient, options: BounceOptions): Promise<NewJob | undefined> {
   const sender = parseAddress(failed.sender);
-  if (sender.kind === 'invalid') return undefined;
+  if (sender.kind === 'invalid' || !mayBeReported(failed.originalHeader, failed.action)) return undefined;
   const message = notice(failed, options);
   const keys = options.dkim;
   const signatures =
@@ -43,7 +45,13 @@ export async function bounceJob(failed: FailedRecipient, options: BounceOptions)
     id: `bounce:${failed.trace}:${digest(`${suffix(failed)}${failed.recipient}`)}`,
     lane: `${lanePrefix}${domainOf(sender.address)}`,
     body,
-    about: { kind: 'bounce', trace: failed.trace, sender: mailerDaemon, recipients: [sender.address] },
+    about: {
+      kind: 'bounce',
+      trace: failed.trace,
+      sender: mailerDaemon,
+      recipients: [sender.address],
+      automatic: sender.address,
+    },
   };
 }
 

@@ -6,6 +6,12 @@ import { decide } from '../policy/decide.ts';
 import type { LimitState } from '../policy/limits.ts';
 import type { Policy } from '../policy/policy.ts';
 import type { Queue, QueueHealth } from '../queue/queue.ts';
+import {
+  type AutomaticBudget,
+  type AutomaticRates,
+  automaticBudget,
+  defaultAutomaticRates,
+} from './automatic-budget.ts';
 import { bounceJob } from './bounce.ts';
 import type { DkimKey } from './dkim/keys.ts';
 import type { Resolver } from './dns/answer.ts';
@@ -34,6 +40,8 @@ export interface GatewayConfig {
   /** Addresses and networks whose PROXY protocol header is believed. */
   readonly proxies: readonly string[];
   readonly delivery: RelaySettings;
+  /** How much mail that no person sends may go out; a default where it is absent. */
+  readonly automatic?: AutomaticRates;
   /** Over the defaults of inbound/limits.ts. */
   readonly inbound?: Partial<InboundLimits>;
 }
@@ -96,8 +104,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     onBroken: options.onStorageBroken,
   });
   const receipts = awaitedReceipts({ ...options, fetch, notifySender: (failed) => bounce(options, failed) });
-  const relay = startRelayOf(options, storage);
-  const delivery = startDelivery(deliveryParts(options, storage, receipts.expect));
+  const budget = automaticBudget({ ...options, rates: config.automatic ?? defaultAutomaticRates });
+  const relay = startRelayOf(options, storage, budget);
+  const delivery = startDelivery(deliveryParts(options, storage, budget, receipts.expect));
   let listener: Listener;
   try {
     listener = await startListener(inboundParts(options, storage), {
@@ -169,6 +178,7 @@ function ringStore({ post, identity, now }: GatewayOptions): Pick<DeliveryParts,
 function deliveryParts(
   options: GatewayOptions,
   storage: StorageGate,
+  budget: AutomaticBudget,
   expect: DeliveryParts['awaitReceipt'],
 ): DeliveryParts {
   const { config, post, queue, identity, trace, log, now } = options;
@@ -178,7 +188,7 @@ function deliveryParts(
     storage,
     deliver: ({ message, ...what }) => post.deliver({ ...what, message: message as never }),
     notifySender: (failed) => bounce(options, failed),
-    sendNotice: (facts, to) => post.sendNotice(facts, to),
+    sendNotice: noticesWithin(budget, post),
     hostname: config.hostname,
     isFinal: isFinalFault,
     secret: secretOf(identity),
@@ -208,7 +218,19 @@ function secretOf({ keys }: GatewayIdentity): Uint8Array {
   return createHash('sha256').update('epost/gateway-inbound\0').update(keys.export()).digest();
 }
 
-function startRelayOf(options: GatewayOptions, storage: StorageGate): ReturnType<typeof startRelay> {
+/** What is over the budget is told later: the job that wants to tell it tries again. */
+function noticesWithin(budget: AutomaticBudget, post: GatewayPost): GatewayPost['sendNotice'] {
+  return async (facts, to) => {
+    const spent = budget.spend('notice', to, facts.traceId);
+    return spent === undefined ? post.sendNotice(facts, to) : { kind: 'later', reason: spent.why };
+  };
+}
+
+function startRelayOf(
+  options: GatewayOptions,
+  storage: StorageGate,
+  budget: AutomaticBudget,
+): ReturnType<typeof startRelay> {
   const { config, ring, post, policy, limits, dkim, now } = options;
   const stored = ringStore(options);
   return startRelay({
@@ -217,9 +239,10 @@ function startRelayOf(options: GatewayOptions, storage: StorageGate): ReturnType
     hostname: config.hostname,
     returnPaths: returnPathsOf(options.identity),
     settings: config.delivery,
+    automatic: budget,
     post: {
       onRelayRequest: (handler) => post.onRelayRequest(handler),
-      sendNotice: (facts, to) => post.sendNotice(facts, to),
+      sendNotice: noticesWithin(budget, post),
       fetch: (ref) => stored.fetch(ref as never),
       store: stored.store,
     },

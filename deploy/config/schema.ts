@@ -21,6 +21,15 @@ const size = z
   .regex(/^[0-9]{1,6}(?:KiB|MiB|GiB)$/, 'expected a number and a unit: KiB, MiB or GiB, for instance 256MiB')
   .transform((text) => Number.parseInt(text, 10) * (sizeUnits[text.replace(/^[0-9]+/, '')] ?? 1));
 
+const rateUnits: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const rate = z
+  .string()
+  .regex(/^[1-9][0-9]{0,8}\/[smhd]$/, 'expected a number and a time: s, m, h or d, for instance 100/h')
+  .transform((text) => {
+    const amount = Number.parseInt(text, 10);
+    return { amount, perMs: rateUnits[text.slice(-1)] ?? 1, burst: amount };
+  });
+
 /** How long finished jobs stay visible, and how long anything may wait at all. */
 const keeping = {
   keepFinished: duration.refine((ms) => ms >= 3_600_000 && ms <= 90 * 86_400_000, 'expected 1h to 90d').prefault('7d'),
@@ -118,6 +127,10 @@ export const configSchema = z.strictObject({
             .prefault({}),
         })
         .prefault({}),
+      automatic: z
+        .strictObject({ perAddress: rate.prefault('100/h'), total: rate.prefault('2000/h') })
+        .prefault({})
+        .describe('how much mail that no person sends may go out; more of it waits'),
       queue: z
         .discriminatedUnion('kind', [
           z.strictObject({

@@ -101,6 +101,10 @@ gateway:
     # Waits between attempts double from first to max, with jitter; then the sender gets a notice.
     retry: {first: 60s, max: 4h, giveUp: 5d}
 
+  # How much mail that no person sends goes out: reports of ours, notices to users, and what users' programs send by themselves
+  # (Auto-Submitted, null return path). More of it waits, so that machines that answer each other do it slowly.
+  automatic: {perAddress: 100/h, total: 2000/h}
+
   # embedded, or for several gateways that share one queue: {kind: redis, url: 'redis://127.0.0.1:6379/0'}.
   # That Redis needs appendonly yes, appendfsync always, maxmemory-policy noeviction.
   # keepFinished (7d): how long finished mail stays visible with every attempt; maxAge (30d): what waits or is held longer goes back to its sender.

@@ -178,6 +178,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       exemptNetworks: section.exempt,
       proxies: section.proxies,
       delivery: deliverySettings(section, smarthostLogin(section, log)),
+      automatic: section.automatic,
     },
     ring,
     identity,

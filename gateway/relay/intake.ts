@@ -102,7 +102,9 @@ export class Intake {
     if (verdict === 'defer') return { later: hintedText(decision) ?? `rule ${rule} asks to wait` };
     if (verdict !== 'accept' && verdict !== 'hold') return this.#refuse(request, rule);
     const hold = verdict === 'hold' ? { hold: { reason: `policy rule ${rule}` } } : {};
-    const jobs = await this.#jobs(request, bytes, checked);
+    // RFC 3834 §3.3, §5: no person's mail.
+    const isAutomatic = request.envelope.from === '' || evidence.message.autoSubmitted;
+    const jobs = await this.#jobs(request, bytes, checked, isAutomatic);
     const mark = { key: markOf(request), value: Buffer.from('accepted'), expiresAt: now() + rememberDoneMs };
     await queue.add(
       jobs.map((job) => ({ ...job, ...hold })),
@@ -160,6 +162,7 @@ export class Intake {
     request: RelayRequest,
     bytes: Uint8Array,
     checked: Extract<Checked, { kind: 'fine' }>,
+    isAutomatic: boolean,
   ): Promise<NewJob[]> {
     const ready = await this.#ready(request, bytes, checked);
     const body = await this.#body(request, ready, checked);
@@ -178,6 +181,7 @@ export class Intake {
           recipientCount: recipients.length,
           domain,
           bytes: ready.length,
+          ...(isAutomatic ? { automatic: request.from.address } : {}),
         },
       };
     });

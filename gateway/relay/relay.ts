@@ -2,6 +2,7 @@
 import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
 import type { Address } from '../../policy/address.ts';
 import type { Queue } from '../../queue/queue.ts';
+import type { AutomaticBudget } from '../automatic-budget.ts';
 import type { Resolver } from '../dns/answer.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
 import type { StorageGate } from '../storage/gate.ts';
@@ -58,6 +59,8 @@ export interface RelayOptions
   readonly queue: Queue;
   /** Shut while the disk is not well: then nothing is taken, and no attempt begins. */
   readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;
+  /** A bound for automatic mail; none where it is absent. */
+  readonly automatic?: Pick<AutomaticBudget, 'pace'>;
   readonly post: RelayPost;
   readonly resolver: Resolver;
   readonly returnPaths: Pick<ReturnPaths, 'sign'>;
@@ -153,7 +156,7 @@ export function startRelay(options: RelayOptions): Relay {
       bytesOf: ({ bytes }) => (typeof bytes === 'number' ? bytes : 0),
       pace,
     },
-    options.storage.whenOpen(worker),
+    options.storage.whenOpen(options.automatic?.pace(worker) ?? worker),
   );
   const intake = new Intake({
     ...options,

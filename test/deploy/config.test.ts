@@ -69,6 +69,13 @@ describe('the configuration that init writes', () => {
   });
 });
 
+it('rates are a number and a time', () => {
+  const rates = parseConfig(good.replace('perAddress: 100/h', 'perAddress: 2/m'), 'f').gateway?.automatic;
+  expect(rates?.perAddress).toEqual({ amount: 2, perMs: 60_000, burst: 2 });
+  for (const wrong of ['0/h', '100', '5/w', 'many/h'])
+    expect(problemsOf(good.replace('total: 2000/h', `total: ${wrong}`)).join()).toContain('gateway.automatic.total');
+});
+
 describe('a configuration with mistakes', () => {
   it('tells all of them at once, each with its line, what was found, what was expected and what to do', () => {
     const bad = good

@@ -618,6 +618,17 @@ describe('reports that the sender asked for, or asked not to get (RFC 3461)', ()
   });
 });
 
+test('what no person sends is known as such in the queue: by its null return path, or by what its header says', async () => {
+  const robot = Buffer.concat([Buffer.from('Auto-Submitted: auto-generated\r\n'), message]);
+  const fields: Fields[] = [{ from: '' }, { bytes: robot }, {}];
+  const known: unknown[] = [];
+  for (const one of fields) {
+    const { one: sent } = await accepted(['a@dest.example'], 'dest.example', one);
+    known.push((await jobOf(sent))?.about['automatic']);
+  }
+  expect(known).toEqual(['alice@example.org', 'alice@example.org', undefined]);
+});
+
 describe('what the sender says of TLS (RFC 8689)', () => {
   const waiving = Buffer.concat([Buffer.from('TLS-Required: No\r\n'), message]);
   const rows: [why: string, fields: Fields, wanted: object][] = [

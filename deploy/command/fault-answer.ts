@@ -19,6 +19,7 @@ const exitCodeOf: Readonly<Record<string, number>> = {
   'wrong-passphrase': exitCodes.badInput,
   'passphrase-needed': exitCodes.badInput,
   'no-such-user': exitCodes.notFound,
+  'no-such-list': exitCodes.notFound,
   'no-such-node': exitCodes.notFound,
   'in-use': exitCodes.unavailable,
   'node-away': exitCodes.unavailable,

@@ -13,19 +13,13 @@ import { checkPolicyFile } from './check.ts';
 import { type Command, exitCodes, type Given, type Option } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
 import { print, printJson } from './screen.ts';
+import { addressWord as addressWordOf } from './words.ts';
 
 const common: Readonly<Record<string, Option>> = { home: homeOption, json: jsonOption };
 const where =
   'It is decided by on the machine that the user’s mailbox lives on, which need not be the gateway’s: give the command there. A running node takes it up at once.';
 const names = readyMadeForRecipients.map(({ name }) => name);
-const addressWord = {
-  name: 'ADDRESS',
-  help: 'a user whose mailbox lives on this machine',
-  check: (text: string): string | undefined => {
-    const parsed = parseAddress(text);
-    return parsed.kind === 'address' ? undefined : `a mail address: ${parsed.reason}`;
-  },
-};
+const addressWord = addressWordOf('a user whose mailbox lives on this machine');
 
 function userOf(given: Given): { layout: Layout; address: Address; file: string } {
   const layout = layoutOf(homeOf(given.values, process.env));

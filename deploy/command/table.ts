@@ -3,9 +3,11 @@ import { dkimRotate, dkimStatus } from './dkim.ts';
 import { dkimExport, dkimImport } from './dkim-copy.ts';
 import { dns } from './dns.ts';
 import { explainCommand } from './explain.ts';
+import { forwardClear, forwardSet, forwardShow } from './forward.ts';
 import { identityList, identityStandings } from './identity.ts';
 import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
+import { listAdd, listCreate, listDelete, listMembers, listRemove, listSet, listShow } from './list.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
 import { nodeEvidence } from './node-evidence.ts';
 import { policyCodes, policyEvidence, policySchemaCommand } from './policy-evidence.ts';
@@ -40,6 +42,16 @@ export const commands: readonly Command[] = [
   userList,
   userPasswd,
   userRevoke,
+  listCreate,
+  listShow,
+  listMembers,
+  listAdd,
+  listRemove,
+  listSet,
+  listDelete,
+  forwardSet,
+  forwardShow,
+  forwardClear,
   ...identityStandings,
   identityList,
   queueList,

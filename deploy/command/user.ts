@@ -1,4 +1,4 @@
-import { type Address, parseAddress } from '../../policy/address.ts';
+import type { Address } from '../../policy/address.ts';
 import { InputFault } from '../config/problem.ts';
 import { askNode } from '../home/ask-node.ts';
 import { HomeFault } from '../home/fault.ts';
@@ -12,27 +12,15 @@ import { type Command, exitCodes, type Given, type Option } from './line.ts';
 import { homeOf, homeOption, jsonOption, passphraseFileOf, passphraseOption } from './options.ts';
 import { print, printJson, tableText } from './screen.ts';
 import { readSecretLine } from './secret-input.ts';
+import { addressIn, addressWord as addressWordOf } from './words.ts';
 
-const addressWord = {
-  name: 'ADDRESS',
-  help: 'a mail address in a domain of the ring',
-  check: (text: string): string | undefined => {
-    const parsed = parseAddress(text);
-    return parsed.kind === 'address' ? undefined : `a mail address: ${parsed.reason}`;
-  },
-};
+const addressWord = addressWordOf('a mail address in a domain of the ring');
 const common: Readonly<Record<string, Option>> = { home: homeOption, json: jsonOption };
 // NIST SP 800-63B-3 §5.1.1.2: what guessing from outside, which is slowed down, does not reach.
 const minPasswordCharacters = 8;
 const passwordStdin: Option = {
   help: `read the password (${minPasswordCharacters} characters or more) from standard input instead of making one`,
 };
-
-function addressOf(given: Given): Address {
-  const parsed = parseAddress(given.positionals[0] ?? '');
-  if (parsed.kind !== 'address') throw new TypeError('the address was not checked');
-  return parsed.address;
-}
 
 async function passwordOf(given: Given): Promise<string> {
   if (!given.switches.has('password-stdin')) return generatePassword();
@@ -69,7 +57,7 @@ export const userAdd: Command = {
   run: async (given) => {
     const layout = layoutOf(homeOf(given.values, process.env));
     const ring = readRing(layout);
-    const address = addressOf(given);
+    const address = addressIn(given.positionals[0]);
     if (!ring.domains.some((domain) => address.endsWith(`@${domain}`))) {
       throw new InputFault([
         {
@@ -145,7 +133,7 @@ export const userPasswd: Command = {
   run: async (given) => {
     const layout = layoutOf(homeOf(given.values, process.env));
     readRing(layout);
-    const address = addressOf(given);
+    const address = addressIn(given.positionals[0]);
     const password = await passwordOf(given);
     await setPassword(layout, address, password);
     await askNode(layout, 'reload', {});
@@ -163,7 +151,7 @@ export const userRevoke: Command = {
   run: async (given) => {
     const layout = layoutOf(homeOf(given.values, process.env));
     readRing(layout);
-    const address = addressOf(given);
+    const address = addressIn(given.positionals[0]);
     const authority = await authorityFor(given, layout);
     const serials = authority
       .issued()

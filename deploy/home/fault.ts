@@ -5,9 +5,11 @@ export type HomeFaultCode =
   | 'in-use'
   | 'no-authority'
   | 'no-such-user'
+  | 'no-such-list'
   | 'no-such-node'
   | 'own-node'
   | 'user-exists'
+  | 'not-done'
   | 'bad-invite'
   | 'bad-user'
   | 'run-folder';

@@ -23,6 +23,7 @@ export interface Layout {
     readonly bootstrap: string;
   };
   readonly users: string;
+  readonly lists: string;
   readonly gateway: {
     readonly folder: string;
     readonly key: string;
@@ -58,6 +59,7 @@ export function layoutOf(folder: string): Layout {
       bootstrap: at('node', 'bootstrap.json'),
     },
     users: at('users'),
+    lists: at('lists'),
     gateway: {
       folder: at('gateway'),
       key: at('gateway', 'gateway.key'),
@@ -80,8 +82,7 @@ export function userFiles(
   layout: Layout,
   address: Address,
 ): { folder: string; key: string; certificate: string; login: string; policy: string } {
-  // Canonical addresses hold no path separator but may hold characters that file systems treat alike.
-  const folder = path.join(layout.users, encodeURIComponent(address).replaceAll('*', '%2A'));
+  const folder = path.join(layout.users, folderName(address));
   return {
     folder,
     key: path.join(folder, 'identity.key'),
@@ -89,6 +90,25 @@ export function userFiles(
     login: path.join(folder, 'login.json'),
     policy: path.join(folder, 'policy.yaml'),
   };
+}
+
+/** The files of a mailing list whose node this home is. */
+export function listFiles(
+  layout: Layout,
+  address: Address,
+): { folder: string; key: string; certificate: string; settings: string } {
+  const folder = path.join(layout.lists, folderName(address));
+  return {
+    folder,
+    key: path.join(folder, 'identity.key'),
+    certificate: path.join(folder, 'identity.cert'),
+    settings: path.join(folder, 'list.json'),
+  };
+}
+
+/** Canonical addresses hold no path separator but may hold characters that file systems treat alike. */
+function folderName(address: Address): string {
+  return encodeURIComponent(address).replaceAll('*', '%2A');
 }
 
 // sun_path holds 108 bytes with its NUL on Linux, 104 on macOS; the longest name put below it is "gateway.lock".

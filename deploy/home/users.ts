@@ -34,8 +34,13 @@ export const userCertificateDays = 825;
 
 /** The users whose mailboxes live on this home, without opening their keys. */
 export function listUsers(layout: Layout): Address[] {
-  if (!existsSync(layout.users)) return [];
-  return readdirSync(layout.users)
+  return addressesIn(layout.users);
+}
+
+/** Of a folder that has one in it for each address. */
+export function addressesIn(folder: string): Address[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder)
     .filter((name) => !name.startsWith('.'))
     .map((name) => parseAddress(decodeURIComponent(name)))
     .filter((parsed) => parsed.kind === 'address')
@@ -103,16 +108,27 @@ export async function addUser(
 /** Writes a user's files beside their place and moves them there in one step. */
 export async function placeUser(layout: Layout, user: LocalUser, passphrase: string | undefined): Promise<void> {
   const { folder } = userFiles(layout, user.address);
-  const staging = path.join(layout.users, `.${path.basename(folder)}.new`);
+  await placeIdentity(folder, user, passphrase, { 'login.json': loginText(user.login) });
+}
+
+/** Writes the files of an identity beside their place and moves them there in one step. */
+export async function placeIdentity(
+  folder: string,
+  { certificate, keys }: Pick<LocalUser, 'certificate' | 'keys'>,
+  passphrase: string | undefined,
+  others: Readonly<Record<string, string>>,
+): Promise<void> {
+  const parent = path.dirname(folder);
+  const staging = path.join(parent, `.${path.basename(folder)}.new`);
   rmSync(staging, { recursive: true, force: true });
-  writeFileDurably(path.join(staging, 'identity.cert'), user.certificate);
-  await writeKeyFile(path.join(staging, 'identity.key'), user.keys.export(), {
+  writeFileDurably(path.join(staging, 'identity.cert'), certificate);
+  await writeKeyFile(path.join(staging, 'identity.key'), keys.export(), {
     kind: 'identity',
     ...(passphrase === undefined ? {} : { passphrase }),
   });
-  writeFileDurably(path.join(staging, 'login.json'), loginText(user.login));
+  for (const [name, text] of Object.entries(others)) writeFileDurably(path.join(staging, name), text);
   renameSync(staging, folder);
-  syncFolder(layout.users);
+  syncFolder(parent);
 }
 
 export async function setPassword(layout: Layout, address: Address, password: string): Promise<void> {

@@ -2,17 +2,16 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Account, Accounts, Login, ScramAccounts } from '../../node/access/account.ts';
 import { checkIdentityCertificate, type IdentityCertificate } from '../../node/identity/certificate.ts';
 import type { Mailbox } from '../../node/mail/mailbox.ts';
-import { RingNames } from '../../node/mail/ring-names.ts';
 import { type Address, parseAddress } from '../../policy/address.ts';
-import { serviceAddress } from '../home/create.ts';
 import { userFiles } from '../home/layout.ts';
 import { type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
 import { publishRecord } from './publish-record.ts';
 import { RecipientPolicy } from './recipient-policy.ts';
+import { reside } from './residence.ts';
 import { userAccount } from './user-account.ts';
 import { openUserHome, type UserHome } from './user-home.ts';
 import { Secrets, UserPassword } from './user-passwords.ts';
-import type { LocalUsersOptions, LocalUsersParts } from './users-parts.ts';
+import { type LocalUsersOptions, type LocalUsersParts, ringNamesOf } from './users-parts.ts';
 
 interface Resident {
   readonly user: LocalUser;
@@ -26,11 +25,7 @@ interface Resident {
   trouble: string;
 }
 
-const firstRetryMs = 500;
-const longestRetryMs = 30_000;
 const standingMs = 5_000;
-// A directory entry is published again this often, so that a ring that lost it has it back within a day.
-const republishMs = 86_400_000;
 
 /** The users whose mailboxes live on this node: brings them in, serves them, and answers log-ins. */
 export class LocalUsers implements Accounts {
@@ -41,11 +36,7 @@ export class LocalUsers implements Accounts {
   readonly #barred = new Map<Address, { readonly password: UserPassword; readonly reason: string }>();
 
   constructor(options: LocalUsersOptions) {
-    const { post } = options;
-    const { name, domains } = post.overlay.ring;
-    const gateway = serviceAddress('gateway', name);
-    const names = new RingNames({ lookup: async (address) => post.lookup(address), domains, gateway });
-    this.#parts = { ...options, names };
+    this.#parts = { ...options, names: ringNamesOf(options.post) };
     this.#secrets = new Secrets(options.decoySecret);
   }
 
@@ -144,6 +135,13 @@ export class LocalUsers implements Accounts {
     return resident.home?.open.mailbox ?? { trouble: resident.trouble };
   }
 
+  /** Where a user of this node has his mail forwarded to, or why that is not known now. */
+  forwardOf(address: Address): UserHome['forward'] | { readonly trouble: string } {
+    const resident = this.#residents.get(address);
+    if (resident === undefined) return { trouble: 'has no mailbox on this machine' };
+    return resident.home?.open.forward ?? { trouble: resident.trouble };
+  }
+
   async stop(): Promise<void> {
     await Promise.all([...this.#residents.values()].map((resident) => this.#leave(resident)));
   }
@@ -178,42 +176,29 @@ export class LocalUsers implements Accounts {
   }
 
   async #serve(resident: Resident, arrived: () => void): Promise<void> {
-    const { signal } = resident.leave;
+    const { layout, log } = this.#parts;
+    const { address } = resident.user;
     try {
-      await this.#bringIn(resident);
-      if (signal.aborted) return;
-      markMailboxOpen(this.#parts.layout, resident.user.address);
-      arrived();
-      while (!signal.aborted) {
-        await pause(republishMs, signal);
-        if (!signal.aborted)
-          await this.#publish(resident).catch((fault: unknown) =>
-            this.#parts.log.warn(
-              { user: resident.user.address, fault },
-              'the directory entry could not be published again',
-            ),
-          );
-      }
+      await reside({
+        signal: resident.leave.signal,
+        enter: async () => {
+          resident.home ??= await this.#open(resident);
+          await this.#publish(resident);
+        },
+        entered: () => {
+          markMailboxOpen(layout, address);
+          arrived();
+        },
+        daily: async () => this.#publish(resident),
+        notYet: (fault, retryInMs) => {
+          resident.trouble = 'the ring does not answer now';
+          log.warn({ user: address, fault, retryInMs }, 'a mailbox cannot be opened yet');
+        },
+        dailyFailed: (fault) => log.warn({ user: address, fault }, 'the directory entry could not be published again'),
+      });
     } finally {
       arrived();
       await resident.home?.open.close();
-    }
-  }
-
-  /** Until the mailbox is open and the ring knows where; the waits grow. */
-  async #bringIn(resident: Resident): Promise<void> {
-    const { log } = this.#parts;
-    const { signal } = resident.leave;
-    for (let waitMs = firstRetryMs; !signal.aborted; waitMs = Math.min(waitMs * 2, longestRetryMs)) {
-      try {
-        resident.home ??= await this.#open(resident);
-        await this.#publish(resident);
-        return;
-      } catch (fault) {
-        resident.trouble = 'the ring does not answer now';
-        log.warn({ user: resident.user.address, fault, retryInMs: waitMs }, 'a mailbox cannot be opened yet');
-        await pause(waitMs, signal);
-      }
     }
   }
 
@@ -263,8 +248,4 @@ function barred(reason: string): Login {
 
 function unsound(reason: string): string {
   return `your certificate in this ring does not hold (${reason}); ask who administers the ring for a new one`;
-}
-
-async function pause(ms: number, signal: AbortSignal): Promise<void> {
-  await sleep(ms, undefined, { signal, ref: false }).catch(() => undefined);
 }

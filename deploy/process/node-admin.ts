@@ -4,6 +4,9 @@ import type { Admin } from '../../node/door/door.ts';
 import type { Post } from '../../node/post/post.ts';
 import type { Quota } from '../../node/store/claims.ts';
 import type { Layout } from '../home/layout.ts';
+import { forwardOf } from './forward-admin.ts';
+import { changeList, showList } from './list-admin.ts';
+import type { LocalLists } from './local-lists.ts';
 import type { LocalUsers } from './local-users.ts';
 import { recoverUsers } from './recover-users.ts';
 import { StoreCheck } from './store-check.ts';
@@ -16,15 +19,17 @@ export function nodeAdmin(parts: {
   readonly layout: Layout;
   readonly post: Post;
   readonly users: LocalUsers;
+  readonly lists: LocalLists;
   readonly quota: Quota;
 }): Admin {
-  const { layout, post, users, quota } = parts;
+  const { layout, post, users, lists, quota } = parts;
   const check = new StoreCheck(post.store, Date.now);
   return {
-    /** Reads users, passwords and the revocation list again. */
+    /** Reads users, lists, passwords and the revocation list again. */
     reload: async () => {
       post.overlay.offerRevocations(readFileSync(layout.revocations));
       await users.reload();
+      await lists.reload();
       return { users: users.list().length };
     },
     /** Who is in the ring and how this node is. */
@@ -55,6 +60,12 @@ export function nodeAdmin(parts: {
     'store-verify': async (args) => (verifySchema.parse(args).begin ? check.begin() : check.state),
     /** Takes the mailboxes of users back to a time, or says what that would change, or when heads were kept. */
     recover: async (args) => recoverUsers(users, args),
+    /** A list, its members included where they are public or it is expanded here; or the lists of this node. */
+    'list-show': async (args) => showList({ lists, post }, args),
+    /** Changes a list of this node. */
+    'list-change': async (args) => changeList(lists, args),
+    /** Where a user of this node has his mail forwarded to; with an instruction, from now on. */
+    forward: async (args) => forwardOf(users, args),
     /** Puts an identity's own directory entry into the ring; the ring checks its signatures. */
     publish: async (args) => {
       const { copies } = await post.store.publishIdentity(publishSchema.parse(args));

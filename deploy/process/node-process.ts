@@ -18,6 +18,7 @@ import type { Layout } from '../home/layout.ts';
 import { openAuthority, readBootstrap, readRevocations, saveAuthority } from '../home/ring-files.ts';
 import { newTraceId } from '../trace/id.ts';
 import { startHttp } from './http-server.ts';
+import { LocalLists } from './local-lists.ts';
 import { LocalUsers } from './local-users.ts';
 import { nodeAdmin } from './node-admin.ts';
 import { type Part, type PartOptions, runPart } from './part.ts';
@@ -75,7 +76,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
 
   const seen = openSeenIds({ dir: path.join(layout.node.folder, 'seen'), now: Date.now });
   closing.add(() => seen.stop());
-  const users = new LocalUsers({
+  const residents = {
     layout,
     passphrase,
     hostname: config.hostname,
@@ -87,16 +88,20 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     now: Date.now,
     trace: traces.record,
     log,
-  });
+  };
+  const users = new LocalUsers(residents);
   await users.reload();
   closing.add(() => users.stop());
+  const lists = new LocalLists(residents);
+  await lists.reload();
+  closing.add(() => lists.stop());
 
   const door = await serveDoor({
     path: doorPath(layout),
     post,
     now: Date.now,
     log,
-    admin: nodeAdmin({ layout, post, users, quota }),
+    admin: nodeAdmin({ layout, post, users, lists, quota }),
   });
   closing.add(() => door.stop());
   lifetime.onReload(() => {
@@ -107,6 +112,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
       log.error({ fault }, 'the new TLS files cannot be used; the old ones stay');
     }
     users.reload().catch((fault: unknown) => log.error({ fault }, 'the users could not be read again'));
+    lists.reload().catch((fault: unknown) => log.error({ fault }, 'the lists could not be read again'));
   });
 
   await users.settled(settleMs);

@@ -1,6 +1,6 @@
 import type { SigningKey } from '../../node/identity/keys.ts';
 import type { Lookup } from '../../node/store/directory.ts';
-import { type DirectoryEntry, makeIdentityRecord } from '../../node/store/directory.ts';
+import { type DirectoryEntry, type ListRecord, makeIdentityRecord } from '../../node/store/directory.ts';
 import type { Address } from '../../policy/address.ts';
 
 /** As many as a record takes (node/store/directory.ts). */
@@ -24,6 +24,8 @@ export interface RecordToPublish {
   readonly aliases?: ReadonlyMap<Address, Address> | undefined;
   /** Aliases that the ring knows already stay as they are: somebody at home for the same identity may have said others since. */
   readonly keepAliases?: boolean;
+  /** Of a mailing list. */
+  readonly list?: ListRecord | undefined;
 }
 
 /**
@@ -48,6 +50,7 @@ export async function publishRecord(what: RecordToPublish): Promise<void> {
       contacts,
       publishedAt: what.now,
       ...(aliases.length === 0 ? {} : { aliases }),
+      ...(what.list === undefined ? {} : { list: what.list }),
     },
     what.signing,
   );

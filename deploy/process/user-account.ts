@@ -2,11 +2,10 @@ import type { Account } from '../../node/access/account.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
 import { personOf } from '../../node/mail/recipient-control.ts';
 import { submit } from '../../node/mail/send.ts';
-import { serviceAddress } from '../home/create.ts';
 import type { LocalUser } from '../home/users.ts';
 import type { UserHome } from './user-home.ts';
 import { UserQuota } from './user-quota.ts';
-import type { LocalUsersParts } from './users-parts.ts';
+import { type LocalUsersParts, sendingParts } from './users-parts.ts';
 
 /** Whose account it is, and what he is served with. */
 interface Served {
@@ -24,12 +23,7 @@ export function userAccount(
   const { mailbox, book, people } = home;
   const { ring } = post.overlay;
   const quota = new UserQuota({ mailbox, store: post.store, limitBytes: quotaBytes, now });
-  const sendPost = {
-    store: post.store,
-    notify: post.notify,
-    overlay: post.overlay,
-    lookup: names.resolve.bind(names),
-  };
+  const sending = { ...sendingParts({ post, names, now, trace, log }), book };
   return {
     address: user.address,
     mailbox,
@@ -40,16 +34,11 @@ export function userAccount(
     quota: async () => quota.figure(),
     submit: async (envelope, bytes, id) => {
       const submission = await submit({
-        post: sendPost,
+        ...sending,
         user: { address: user.address, certificate, keys: user.keys },
         envelope,
         bytes,
-        gateway: serviceAddress('gateway', ring.name),
-        now,
         traceId: id,
-        trace,
-        log,
-        book,
       });
       // Whom he writes to is no stranger to him.
       for (const { address, outcome } of submission.recipients)

@@ -2,24 +2,27 @@ import path from 'node:path';
 import { Outliner } from '../../node/access/outliner.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
 import { deliverTo } from '../../node/mail/delivery.ts';
+import { forwarder } from '../../node/mail/forward/forwarder.ts';
+import { ForwardBook } from '../../node/mail/forward/instruction.ts';
 import type { Mailbox } from '../../node/mail/mailbox.ts';
 import { openMailbox } from '../../node/mail/open-mailbox.ts';
 import { RecipientBook } from '../../node/mail/recipient-book.ts';
 import { recipientControl } from '../../node/mail/recipient-control.ts';
-import { followReturns, intoInbox } from '../../node/mail/returns.ts';
+import { followReturns, giveBack, noticesOf } from '../../node/mail/returns.ts';
 import { SentBook } from '../../node/mail/sent-book.ts';
 import { localRecipient } from '../../node/notify/local-recipient.ts';
 import type { LocalUser } from '../home/users.ts';
 import { Closing } from './closing.ts';
 import { KeptLimits } from './kept-limits.ts';
 import type { RecipientPolicy } from './recipient-policy.ts';
-import type { LocalUsersParts } from './users-parts.ts';
+import { type LocalUsersParts, sendingParts } from './users-parts.ts';
 
 /** A mailbox that is served: its mail comes in, and its user hears how what he sent ended. */
 export interface UserHome {
   readonly mailbox: Mailbox;
   readonly book: SentBook;
   readonly people: RecipientBook;
+  readonly forward: ForwardBook;
   readonly close: () => Promise<void>;
 }
 
@@ -47,9 +50,10 @@ async function opened(
   { post, names, layout, hostname, seen, trust, now, trace, log }: LocalUsersParts,
   closing: Closing,
 ): Promise<UserHome> {
+  const identity = { address: user.address, certificate, keys: user.keys };
   const mailbox = await openMailbox({
     post,
-    user: { address: user.address, certificate, keys: user.keys },
+    user: identity,
     dir: path.join(layout.node.folder, 'mail'),
     create: user.login.mailbox === 'new',
     now,
@@ -64,8 +68,21 @@ async function opened(
     now(),
   );
   closing.add(() => book.close());
-  const deliver = intoInbox(mailbox, now);
-  closing.add(await followReturns({ notify: post.notify, book, deliver, reportingMta: hostname, trace, now, log }));
+  const forward = await ForwardBook.open(post, user);
+  closing.add(() => forward.close());
+  const sending = { ...sendingParts({ post, names, now, trace, log }), user: identity, book };
+  const returns = followReturns({
+    notify: post.notify,
+    book,
+    deliver: noticesOf(mailbox, sending),
+    giveBack: async (note) => giveBack(mailbox, note),
+    author: user.address,
+    reportingMta: hostname,
+    trace,
+    now,
+    log,
+  });
+  closing.add(await returns);
   const folder = path.join(layout.node.folder, 'people', encodeURIComponent(user.address));
   const people = await RecipientBook.open(path.join(folder, 'book'), now);
   closing.add(() => people.close());
@@ -89,9 +106,14 @@ async function opened(
     trace,
     now,
   });
-  const handle = deliverTo(mailbox, names, control);
+  const handle = deliverTo(mailbox, {
+    names,
+    control,
+    custody: { store: post.store, trust, now },
+    forwarder: forwarder(sending, () => forward.current),
+  });
   const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle });
   closing.add(post.notify.attach({ certificate, accept }));
   outliner.start();
-  return { mailbox, book, people, close: () => closing.close() };
+  return { mailbox, book, people, forward, close: () => closing.close() };
 }

@@ -1,7 +1,9 @@
 import type { Trust } from '../../node/identity/certificate.ts';
-import type { RingNames } from '../../node/mail/ring-names.ts';
+import type { HandOnParts } from '../../node/mail/onward/hand-on.ts';
+import { RingNames } from '../../node/mail/ring-names.ts';
 import type { SeenIds } from '../../node/notify/seen.ts';
 import type { Post } from '../../node/post/post.ts';
+import { serviceAddress } from '../home/create.ts';
 import type { Layout } from '../home/layout.ts';
 import type { TraceEvent } from '../trace/store.ts';
 
@@ -31,4 +33,34 @@ export interface LocalUsersOptions {
 /** What serving a user needs. */
 export interface LocalUsersParts extends LocalUsersOptions {
   readonly names: RingNames;
+}
+
+/** Who an address of this node's ring means. */
+export function ringNamesOf(post: Post): RingNames {
+  const { name, domains } = post.overlay.ring;
+  return new RingNames({
+    lookup: async (address) => post.lookup(address),
+    domains,
+    gateway: serviceAddress('gateway', name),
+  });
+}
+
+/** What sends for an identity of this node. */
+export function sendingParts({
+  post,
+  names,
+  now,
+  trace,
+  log,
+}: Pick<LocalUsersParts, 'post' | 'names' | 'now' | 'trace' | 'log'>): Omit<HandOnParts, 'user' | 'book'> & {
+  readonly post: { readonly store: Post['store'] };
+} {
+  const { store, notify, overlay } = post;
+  return {
+    post: { store, notify, overlay, lookup: names.resolve.bind(names) },
+    gateway: serviceAddress('gateway', overlay.ring.name),
+    now,
+    trace,
+    log,
+  };
 }

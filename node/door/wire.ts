@@ -5,7 +5,7 @@ import type { RingDescriptor } from '../identity/ring.ts';
 import { addressShape, domainShape, publicKeyShape, timeShape } from '../identity/shapes.ts';
 import type { SendResult } from '../notify/notify.ts';
 import type { Receipt } from '../notify/receipt.ts';
-import { type Lookup, maxAliases } from '../store/directory.ts';
+import { type Lookup, listShape, maxAliases } from '../store/directory.ts';
 import { DoorFault } from './fault.ts';
 
 // Shapes of what passes the door. Both sides check what they are handed: a gateway parses strangers' mail.
@@ -57,6 +57,7 @@ export const shapes = {
             .array(z.tuple([addressShape, addressShape]))
             .max(maxAliases)
             .optional(),
+          list: listShape.optional(),
         })
         .optional(),
     }),

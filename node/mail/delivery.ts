@@ -1,46 +1,61 @@
-import type { IdentityCertificate } from '../identity/certificate.ts';
 import type { Handled } from '../notify/local-recipient.ts';
 import type { Opened } from '../notify/sealed.ts';
-import { authorOf } from './author.ts';
 import { MailFault } from './fault.ts';
 import type { Folder } from './folder.ts';
+import type { Forwarder } from './forward/forwarder.ts';
 import { decodeLetter, type Letter, type MailLetter } from './letter.ts';
 import type { Mailbox } from './mailbox.ts';
+import { type Arrival, arrivalOf, objectionTo, postIdOf } from './onward/arrival.ts';
+import type { CustodyParts } from './onward/custody.ts';
 import type { Placement, RecipientControl } from './recipient-control.ts';
 import type { RingNames } from './ring-names.ts';
 
 const refused = (rule: string): Handled => ({ verdict: 'refused', rule });
 
+export interface DeliveryParts {
+  readonly names: Pick<RingNames, 'ownership'>;
+  /** Asked before anything of the message is fetched; without it the organisation's verdict stands. */
+  readonly control?: RecipientControl | undefined;
+  /** What the proofs of letters that were carried on are checked with; without it none is taken. */
+  readonly custody?: CustodyParts | undefined;
+  readonly forwarder?: Forwarder | undefined;
+}
+
 /**
- * What a recipient's node does with a notification: into a folder, refused with the rule's name, or asked again later. `control` is asked before
- * anything of the message is fetched; without it the organisation's verdict stands.
- * Idempotent by the notification's id. Throws only for what is neither the sender's nor the ring's fault.
+ * What a recipient's node does with a notification: into a folder, forwarded, refused with the rule's name, or asked again later. Idempotent by the
+ * notification's id; what comes by several ways (written to and on a list) is one message. Throws only for what is neither the sender's nor the ring's fault.
  *
- * A user speaks for himself alone: envelope sender and author of what he signs are his own address, or an alias that leads to him, or
- * it is refused (his own node checks that too, but it is his). Gateways, lists and services carry what others wrote.
+ * A user speaks for himself alone: envelope sender and author of what he signs are his own address, or an alias or list that is his, or it is refused (his own
+ * node checks that too, but it is his). Lists and forwardings prove what they carry on (onward/). Gateways and services say what they saw.
  */
-export function deliverTo(
-  mailbox: Mailbox,
-  names: Pick<RingNames, 'ownership'>,
-  control?: RecipientControl,
-): (opened: Opened) => Promise<Handled> {
+export function deliverTo(mailbox: Mailbox, parts: DeliveryParts): (opened: Opened) => Promise<Handled> {
+  const { names, control, custody, forwarder } = parts;
   return async (opened) => {
     const letter = letterOf(opened.body);
     if (letter === undefined) return refused('letter-malformed');
     if (letter.kind === 'relay') return refused('not-a-gateway');
-    const placement = (await control?.place(letter, opened)) ?? organisations(letter);
+    if (letter.onward?.origin !== undefined && custody === undefined) return refused('handed-on-without-proof');
+    const found =
+      custody === undefined ? { opened, letter, by: opened.from } : await arrivalOf(opened, letter, custody);
+    if ('answer' in found) return found.answer;
+    const vouched = asVouched(found);
+    const placement = (await control?.place(vouched.letter, vouched.opened)) ?? organisations(letter);
     if (placement.kind === 'refuse') return refused(placement.rule);
     if (placement.kind === 'later') return { later: placement.reason };
     try {
-      const objection =
-        opened.from.kind === 'user' ? await objectionTo({ mailbox, names }, letter, opened.from) : undefined;
+      const read = async (): Promise<Uint8Array> => mailbox.read(letter.message);
+      const objection = await objectionTo(found, read, names);
       if (objection !== undefined) return objection;
+      const id = await postIdOf(found, read);
+      const passed = placement.placing === 'accept' ? await forwarder?.forward(found, read, id) : undefined;
+      if (passed?.kind === 'later') return { later: passed.reason };
+      if (passed?.kind === 'forwarded' && !passed.keep) return { verdict: 'accepted' };
       // Leased in the recipient's name before the receipt: nobody else will refresh it.
       await Promise.all([
         mailbox.keep(letter.message),
-        insert(await targetOf(mailbox, placement.placing), letter, opened),
+        insert(await targetOf(mailbox, placement.placing), vouched.letter, { id, at: opened.at }),
       ]);
-      if (placement.placing === 'accept') await control?.welcomed(letter, opened);
+      if (placement.placing === 'accept') await control?.welcomed(vouched.letter, vouched.opened);
       return { verdict: 'accepted' };
     } catch (error) {
       return answerTo(error);
@@ -48,7 +63,8 @@ export function deliverTo(
   };
 }
 
-function letterOf(body: Uint8Array): Letter | undefined {
+/** Undefined for what is none. */
+export function letterOf(body: Uint8Array): Letter | undefined {
   try {
     return decodeLetter(body);
   } catch (error) {
@@ -57,24 +73,11 @@ function letterOf(body: Uint8Array): Letter | undefined {
   }
 }
 
-/** What stands against a user's letter. */
-async function objectionTo(
-  { mailbox, names }: { readonly mailbox: Mailbox; readonly names: Pick<RingNames, 'ownership'> },
-  { envelope, message }: MailLetter,
-  sender: IdentityCertificate,
-): Promise<Handled | undefined> {
-  const unless = async (address: string, rule: string): Promise<Handled | undefined> => {
-    const ownership = await names.ownership(address, sender.address);
-    if (ownership === 'unknown') return { later: `whether ${address} is the sender’s could not be found out` };
-    return ownership === 'own' ? undefined : refused(rule);
-  };
-  // The null reverse-path is for automatic answers (RFC 3834 §3.3).
-  const envelopeObjection =
-    envelope.from === '' ? undefined : await unless(envelope.from, 'envelope-sender-is-not-signer');
-  if (envelopeObjection !== undefined) return envelopeObjection;
-  const author = authorOf(await mailbox.read(message));
-  if (author.kind === 'unclear') return refused('author-unclear');
-  return unless(author.address, 'author-is-not-signer');
+/** A letter that was carried on, as if it had come from whoever brought its message into the ring: that is whom policy is about. */
+function asVouched({ opened, letter, custody, by }: Arrival): { readonly opened: Opened; readonly letter: MailLetter } {
+  if (custody === undefined) return { opened, letter };
+  const { provenance } = custody.root.letter;
+  return { opened: { ...opened, from: by }, letter: { ...letter, provenance } };
 }
 
 function organisations({ folder }: MailLetter): Placement & { readonly kind: 'place' } {
@@ -99,7 +102,7 @@ async function targetOf(
   return made;
 }
 
-async function insert(folder: Folder, letter: MailLetter, { id, at }: Opened): Promise<void> {
+async function insert(folder: Folder, letter: MailLetter, { id, at }: Pick<Opened, 'id' | 'at'>): Promise<void> {
   const { message: ref, envelope, trace, provenance } = letter;
   await folder.insertRef({ id, ref, internalDate: at, envelopeFrom: envelope.from, trace, provenance });
 }

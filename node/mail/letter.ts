@@ -16,6 +16,14 @@ export interface RecipientOptions {
   readonly orcpt?: string | undefined;
 }
 
+/** That the message was not written by who signs, but came to him and goes on: a list, or a forwarding. */
+export interface Onward {
+  /** Where the proof lies that it came to him (`Opened.proof`); absent where he wrote it himself and expanded a list for it. */
+  readonly origin?: MessageRef | undefined;
+  /** Octets of fields on top of the message as it was when it came into the ring (onward-fields.ts). */
+  readonly added: number;
+}
+
 /** A message for the recipient of the notification. */
 export interface MailLetter {
   readonly kind: 'mail';
@@ -26,6 +34,7 @@ export interface MailLetter {
   readonly trace: string;
   /** The gateway's signed record of what it saw (opaque here). */
   readonly provenance?: Uint8Array | undefined;
+  readonly onward?: Onward | undefined;
 }
 
 /** A message that the ring's gateway is to carry to the outside. */
@@ -40,6 +49,7 @@ export interface RelayLetter {
     readonly dsn?: readonly (RecipientOptions | null)[] | undefined;
   } & EnvelopeOptions;
   readonly trace: string;
+  readonly onward?: Onward | undefined;
 }
 
 /** The body of a notification of the mail application. */
@@ -57,6 +67,14 @@ const octets = (max: number): z.ZodType<Uint8Array> => z.instanceof(Uint8Array).
 
 const message = octets(packedMessageRefBytes).transform(decodeMessageRef);
 const trace = z.string().max(64);
+const onward = z.strictObject({
+  origin: message.optional(),
+  // Fields of some lists, one in the other: far below a header's 256 KiB.
+  added: z
+    .int()
+    .min(0)
+    .max(64 * 1024),
+});
 // RFC 3461 §4.4.
 const envid = z.string().max(100);
 const recipientOptions = z.strictObject({
@@ -74,6 +92,7 @@ const letter = z.discriminatedUnion('kind', [
     folder: z.enum(['inbox', 'junk']),
     trace,
     provenance: octets(maxProvenanceBytes).optional(),
+    onward: onward.optional(),
   }),
   z.strictObject({
     v: z.literal(1),
@@ -88,6 +107,7 @@ const letter = z.discriminatedUnion('kind', [
       requireTls: z.literal(true).optional(),
     }),
     trace,
+    onward: onward.optional(),
   }),
 ]);
 
@@ -100,7 +120,13 @@ function plain(value: Letter): Record<string, unknown> {
   const envelope: Record<string, unknown> = present(value.envelope);
   if (value.kind === 'relay' && value.envelope.dsn !== undefined)
     envelope['dsn'] = value.envelope.dsn.map((options) => (options === null ? null : present(options)));
-  return { ...present(value), v: 1, message: encodeMessageRef(value.message), envelope };
+  const { onward: carried } = value;
+  const on = carried === undefined ? {} : { onward: plainOnward(carried) };
+  return { ...present(value), v: 1, message: encodeMessageRef(value.message), envelope, ...on };
+}
+
+function plainOnward({ origin, added }: Onward): Record<string, unknown> {
+  return origin === undefined ? { added } : { origin: encodeMessageRef(origin), added };
 }
 
 /** Octets of the letter as they would be, whether they fit or not. */

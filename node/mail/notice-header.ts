@@ -29,18 +29,24 @@ export function headerBlock(original: Uint8Array): Buffer {
   return Buffer.from(kept.map((line) => line + lineEnd).join(''), 'latin1');
 }
 
-/** The value of a field of the header, unfolded, as it stands there (UTF-8); undefined where there is none. */
+/** The values of all fields of that name (lower case), unfolded, as they stand there (UTF-8); empty ones left out. */
+export function fieldsOf(header: Buffer, name: string): readonly string[] {
+  const values: string[] = [];
+  let isIt = false;
+  for (const line of header.toString().split(lineEnd)) {
+    if (/^[ \t]/.test(line)) {
+      if (isIt) values.push((values.pop() ?? '') + line);
+      continue;
+    }
+    isIt = line.toLowerCase().startsWith(`${name}:`);
+    if (isIt) values.push(line.slice(name.length + 1));
+  }
+  return values.map((value) => value.trim()).filter((value) => value !== '');
+}
+
+/** The first of them. */
 export function fieldOf(header: Buffer, name: string): string | undefined {
-  const lines = header.toString().split(lineEnd);
-  const start = lines.findIndex((line) => line.toLowerCase().startsWith(`${name}:`));
-  if (start < 0) return undefined;
-  const next = lines.findIndex((line, i) => i > start && !/^[ \t]/.test(line));
-  const value = lines
-    .slice(start, next < 0 ? undefined : next)
-    .join('')
-    .slice(name.length + 1)
-    .trim();
-  return value === '' ? undefined : value;
+  return fieldsOf(header, name)[0];
 }
 
 const encodedWord = /=\?([\w-]{1,40})(?:\*[\w-]{1,20})?\?([bq])\?([^?\s]{0,200})\?=/gi;

@@ -17,6 +17,8 @@ export interface NoticeRecipient {
 
 export interface NoticeFacts {
   readonly reportingMta: string;
+  /** Whom it is from, where that is not the mailer-daemon. */
+  readonly author?: string | undefined;
   /** Who is told: the envelope sender of the message. */
   readonly sender: string;
   readonly recipients: readonly NoticeRecipient[];
@@ -131,7 +133,7 @@ function headOf(facts: NoticeFacts, header: Buffer, identity: string): string {
   const domain = /@([\w.-]{1,253})$/.exec(facts.sender)?.[1] ?? mta;
   const to = /^[!-~]{1,320}$/.test(facts.sender) ? `<${facts.sender}>` : 'undisclosed-recipients:;';
   return [
-    `From: "Mail delivery" <mailer-daemon@${domain}>`,
+    `From: "Mail delivery" <${facts.author ?? `mailer-daemon@${domain}`}>`,
     `To: ${to}`,
     `Subject: ${titles[gravest(facts.recipients)]}`,
     `Date: ${date(facts.now)}`,

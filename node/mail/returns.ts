@@ -1,17 +1,25 @@
+import type { Address } from '../../policy/address.ts';
 import type { Notify, TraceEvent } from '../notify/notify.ts';
 import type { Receipt } from '../notify/receipt.ts';
 import { MailFault } from './fault.ts';
+import type { Folder } from './folder.ts';
 import type { Clock, Log } from './mail-post.ts';
 import type { Mailbox } from './mailbox.ts';
 import { sha256 } from './manifest.ts';
+import { decodeMessageRef } from './message-ref.ts';
 import { buildNotice, type NoticeRecipient } from './notice.ts';
+import { type SubmitOptions, submit } from './send.ts';
 import type { SentBook, SentNote } from './sent-book.ts';
 
 export interface ReturnsOptions {
   readonly notify: Pick<Notify, 'onReceipt' | 'watch'>;
   readonly book: Pick<SentBook, 'find' | 'settle' | 'outstanding'>;
-  /** Puts a notice into the user's own inbox; the same id again is the same notice. */
-  readonly deliver: (notice: Uint8Array, id: Uint8Array) => Promise<void>;
+  /** Puts a notice before whoever is to be told: into the user's own inbox, as a rule. The same id again is the same notice. */
+  readonly deliver: (notice: Uint8Array, id: Uint8Array, note: SentNote) => Promise<void>;
+  /** Puts a message into the inbox whose forwarding failed, where no copy is there. */
+  readonly giveBack?: ((note: SentNote) => Promise<void>) | undefined;
+  /** Whose mail it is: whom notices for the owners of a list are from. */
+  readonly author: Address;
   readonly reportingMta: string;
   /** Takes how each notification was answered, under the trace id of its message. */
   readonly trace?: ((id: string, event: TraceEvent) => void) | undefined;
@@ -40,17 +48,29 @@ export async function followReturns(options: ReturnsOptions): Promise<() => Prom
   };
 }
 
-async function settle({ book, deliver, reportingMta, trace, now }: ReturnsOptions, receipt: Receipt): Promise<void> {
+async function settle(options: ReturnsOptions, receipt: Receipt): Promise<void> {
+  const { book, deliver, giveBack, reportingMta, author, trace, now } = options;
   const note = book.find(receipt.id);
   // Another user's, or told already.
   if (note === undefined) return;
+  if (note.forwarded !== undefined && receipt.verdict !== 'accepted') await giveBack?.(note);
   // RFC 3464 §2: never a notice about a message with the null reverse-path.
-  const told = note.sender === '' ? [] : endsToTell(receipt, note);
+  const told = note.sender === '' || note.forwarded !== undefined ? [] : endsToTell(receipt, note);
   if (told.length > 0) {
     const { sender, envid, header, at, traceId } = note;
-    const facts = { reportingMta, sender, recipients: told, originalHeader: header, envid, arrivedAt: at, traceId };
+    const facts = {
+      reportingMta,
+      ...(note.list === undefined ? {} : { author }),
+      sender: note.list ?? sender,
+      recipients: told,
+      originalHeader: header,
+      envid,
+      arrivedAt: at,
+      traceId,
+    };
     // By the receipt's time, so that a notice made twice is the same octets.
-    await deliver(buildNotice({ ...facts, now: receipt.at || now() }), sha256(Buffer.concat([noticeTag, receipt.id])));
+    const notice = buildNotice({ ...facts, now: receipt.at || now() });
+    await deliver(notice, sha256(Buffer.concat([noticeTag, receipt.id])), note);
   }
   await book.settle(receipt.id);
   const { verdict, rule } = receipt;
@@ -104,8 +124,37 @@ function failed(address: string, { verdict, rule }: Receipt, note: SentNote): No
 /** How a mailbox takes a notice: stored, then inserted once under that id. */
 export function intoInbox(mailbox: Mailbox, now: Clock): (notice: Uint8Array, id: Uint8Array) => Promise<void> {
   return async (notice, id) => {
-    const inbox = await mailbox.folder('INBOX');
-    if (inbox === undefined) throw new MailFault('folder-gone', 'there is no INBOX');
-    await inbox.appendOnce(notice, { id, internalDate: now() });
+    await (await inboxOf(mailbox)).appendOnce(notice, { id, internalDate: now() });
   };
+}
+
+/** Where notices of a user's mail go: into his inbox; of what he sent to the members of a list, to its owners. */
+export function noticesOf(
+  mailbox: Mailbox,
+  sending: Omit<SubmitOptions, 'envelope' | 'bytes' | 'traceId'>,
+): ReturnsOptions['deliver'] {
+  const toHimself = intoInbox(mailbox, sending.now);
+  return async (notice, id, note) => {
+    if (note.list === undefined) return toHimself(notice, id);
+    // The null reverse-path: the list gives it to its owners.
+    const envelope = { from: '', to: [note.list] };
+    const { recipients } = await submit({ ...sending, envelope, bytes: notice, traceId: note.traceId });
+    if (recipients.some(({ outcome }) => outcome.kind === 'try-later'))
+      throw new MailFault('unavailable', `the owners of ${note.list} could not be told`);
+  };
+}
+
+/** Into the inbox, where the forwarding of a message has failed that was not kept. */
+export async function giveBack(mailbox: Mailbox, { forwarded, sender, at, traceId }: SentNote): Promise<void> {
+  if (forwarded === undefined || forwarded.kept) return;
+  const { id } = forwarded;
+  const ref = decodeMessageRef(forwarded.message);
+  await mailbox.keep(ref);
+  await (await inboxOf(mailbox)).insertRef({ id, ref, internalDate: at, envelopeFrom: sender, trace: traceId });
+}
+
+async function inboxOf(mailbox: Mailbox): Promise<Folder> {
+  const inbox = await mailbox.folder('INBOX');
+  if (inbox === undefined) throw new MailFault('folder-gone', 'there is no INBOX');
+  return inbox;
 }

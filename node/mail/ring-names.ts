@@ -1,6 +1,8 @@
 import { type Address, type Domain, parseAddress, withoutTag } from '../../policy/address.ts';
 import type { Lookup } from '../store/directory.ts';
 
+type Found = Extract<Lookup, { kind: 'found' }>;
+
 /** Whether somebody may write in the name of an address. `unknown` is neither: it is asked again later. */
 export type Ownership = 'own' | 'foreign' | 'unknown';
 
@@ -36,7 +38,7 @@ export class RingNames {
     return target === undefined ? exact : this.#lookup(target);
   }
 
-  /** Whether an address, as a program or a message writes it, is the identity's: with or without a tag, or an alias for it. */
+  /** Whether an address, as a program or a message writes it, is the identity's: with or without a tag, an alias for it, or a list that it owns. */
   async ownership(text: string, identity: Address): Promise<Ownership> {
     const parsed = parseAddress(text);
     if (parsed.kind === 'invalid') return 'foreign';
@@ -45,6 +47,12 @@ export class RingNames {
     if (!this.#domains.includes(parsed.domain)) return 'foreign';
     const found = await this.resolve(plain);
     if (found.kind === 'unknown') return 'unknown';
-    return found.kind === 'found' && found.certificate.address === identity ? 'own' : 'foreign';
+    return found.kind === 'found' && isOwnedBy(found, identity) ? 'own' : 'foreign';
   }
+}
+
+/** Whether what an address means is this identity, or a list of his: an owner may write in its name. */
+export function isOwnedBy({ certificate, record }: Found, identity: Address): boolean {
+  if (certificate.address === identity) return true;
+  return certificate.kind === 'list' && record?.list?.owners.includes(identity) === true;
 }

@@ -15,6 +15,7 @@ import {
   letterLength,
   maxLetterBytes,
   maxRelayRecipients,
+  type Onward,
   type RecipientOptions,
   type RelayLetter,
 } from './letter.ts';
@@ -63,6 +64,17 @@ export interface SubmitOptions {
   readonly log?: Log | undefined;
   /** Where what was sent waits for its receipt (returns.ts); without it nobody is told of refusals. */
   readonly book?: Pick<SentBook, 'note'> | undefined;
+  /** Where the message is not the user's own, or goes to a list that he expands. */
+  readonly carried?: Carried | undefined;
+}
+
+/** A message that is carried on, or sent to the members of a list. */
+export interface Carried {
+  readonly onward: Onward;
+  /** Under what it is known for the same, by whatever way it goes (`postIdOf`). */
+  readonly post: Uint8Array;
+  /** What to do where it fails, for the one who is told of it (returns.ts). */
+  readonly note?: Pick<SentNote, 'forwarded' | 'list'> | undefined;
 }
 
 // Lookups and pending copies under way at once: hides round trips, leaves the node room for others.
@@ -131,7 +143,8 @@ async function stored({ post, user, bytes, now }: SubmitOptions): Promise<Messag
 
 /** Recipients that are no address get no errand: nobody has that name. */
 function errandsFor(options: SubmitOptions, message: MessageRef): readonly Errand[] {
-  const { post, envelope, gateway, traceId } = options;
+  const { post, envelope, gateway, traceId, carried } = options;
+  const onward = carried === undefined ? {} : { onward: carried.onward };
   const errands: Errand[] = [];
   const outside: number[] = [];
   envelope.to.forEach((text, place) => {
@@ -142,7 +155,7 @@ function errandsFor(options: SubmitOptions, message: MessageRef): readonly Erran
       return;
     }
     const to = { from: envelope.from, to: text };
-    const letter: Letter = { kind: 'mail', message, envelope: to, folder: 'inbox', trace: traceId };
+    const letter: Letter = { kind: 'mail', message, envelope: to, folder: 'inbox', trace: traceId, ...onward };
     errands.push({ to: withoutTag(parsed.address), via: 'ring', letter, for: [place] });
   });
   const relayed = relayLetters(options, message, outside);
@@ -158,7 +171,7 @@ function isInRing(domains: readonly Domain[], address: Address): boolean {
 
 /** As many recipients to a letter as fit, in the order given: the same recipients always make the same letters. */
 function relayLetters(
-  { envelope, traceId }: SubmitOptions,
+  { envelope, traceId, carried }: SubmitOptions,
   message: MessageRef,
   places: readonly number[],
 ): readonly { letter: RelayLetter; places: readonly number[] }[] {
@@ -167,7 +180,14 @@ function relayLetters(
     const dsn = to.map((address) => envelope.dsn?.get(address) ?? null);
     const { from, ret, envid, requireTls } = envelope;
     const asked = dsn.some((options) => options !== null) ? { dsn } : {};
-    return { kind: 'relay', message, envelope: { from, to, ret, envid, requireTls, ...asked }, trace: traceId };
+    const onward = carried === undefined ? {} : { onward: carried.onward };
+    return {
+      kind: 'relay',
+      message,
+      envelope: { from, to, ret, envid, requireTls, ...asked },
+      trace: traceId,
+      ...onward,
+    };
   };
   const groups: number[][] = [];
   for (const place of places) {
@@ -181,8 +201,10 @@ function relayLetters(
 }
 
 /** The sender's name for a notification: all that makes it this one, and nothing that differs when it is sent again (time, trace id). */
-function errandName({ user, envelope }: SubmitOptions, { to, letter }: Errand, hash: Uint8Array): Uint8Array {
+function errandName({ user, envelope, carried }: SubmitOptions, { to, letter }: Errand, hash: Uint8Array): Uint8Array {
   const { kind, envelope: inside } = letter;
+  // By the post, not by its octets: what is on top of it tells the way it came.
+  if (carried !== undefined) return sha256(encode(['carried', kind, user.address, to, inside.to, carried.post]));
   const { ret = null, envid = null, requireTls } = envelope;
   const options = [ret, envid, ...(requireTls === true ? ['REQUIRETLS'] : [])];
   return sha256(encode(['submission', kind, user.address, to, inside.from, inside.to, options, hash]));
@@ -213,7 +235,7 @@ async function run(options: SubmitOptions, errand: Errand, hash: Uint8Array): Pr
   }
 }
 
-function noteOf({ envelope, bytes, now, traceId }: SubmitOptions, errand: Errand, to: Address): SentNote {
+function noteOf({ envelope, bytes, now, traceId, carried }: SubmitOptions, errand: Errand, to: Address): SentNote {
   const recipients = errand.for.map((place) => envelope.to[place] ?? '');
   const asked = recipients.map((address) => envelope.dsn?.get(address) ?? null);
   return {
@@ -226,6 +248,7 @@ function noteOf({ envelope, bytes, now, traceId }: SubmitOptions, errand: Errand
     header: bytes,
     at: now(),
     traceId,
+    ...carried?.note,
   };
 }
 

@@ -23,6 +23,10 @@ export interface SentNote {
   readonly header: Uint8Array;
   readonly at: number;
   readonly traceId: string;
+  /** Of what was forwarded: the message as it came, under its id in the inbox, and whether it is there. */
+  readonly forwarded?: { readonly message: Uint8Array; readonly id: Uint8Array; readonly kept: boolean } | undefined;
+  /** The list that it was sent to a member of: its owners are told of failures, not its author. */
+  readonly list?: Address | undefined;
 }
 
 const shape = z.strictObject({
@@ -35,6 +39,13 @@ const shape = z.strictObject({
   header: z.instanceof(Uint8Array),
   at: z.int(),
   traceId: z.string(),
+  forwarded: z
+    .strictObject({ message: z.instanceof(Uint8Array), id: z.instanceof(Uint8Array), kept: z.boolean() })
+    .optional(),
+  list: z
+    .string()
+    .transform((address) => address as Address)
+    .optional(),
 });
 
 // Of a message's header this much is kept: enough to recognise it by, and 10,000 notes stay below 100 MB.
@@ -74,9 +85,11 @@ export class SentBook {
 
   /** On disk when it resolves. */
   async note(id: Uint8Array, note: SentNote): Promise<void> {
-    const { envid, dsn, ...rest } = note;
+    const { dsn, ...rest } = note;
     const header = note.header.slice(0, maxHeaderOctets);
-    await this.#db.put(id, encode({ ...rest, ...(envid === undefined ? {} : { envid }), ...asked(dsn), header }));
+    // DAG-CBOR has no undefined.
+    const present = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+    await this.#db.put(id, encode({ ...present, ...asked(dsn), header }));
   }
 
   find(id: Uint8Array): SentNote | undefined {

@@ -12,6 +12,9 @@ export const clockSkewMs = 60 * 60_000;
  */
 export const memoryMs = 15 * day;
 
+/** How old the sending may be that a proof is about: each who carries a message on has it waiting for two weeks at most. */
+export const maxProofAgeMs = 60 * day;
+
 // A notification carries keys and an envelope, never content (DESIGN §8).
 export const maxBodyBytes = 4096;
 

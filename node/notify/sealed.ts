@@ -7,7 +7,7 @@ import { open, seal } from '../identity/seal.ts';
 import { decodeSigned, encodeSigned, signBytes, verifySigned } from '../identity/signed.ts';
 import { NotifyFault } from './fault.ts';
 import { asBytes, asFields, asText, asTime, sameBytes } from './field.ts';
-import { clockSkewMs, lifetimeMs, maxBodyBytes, maxSealedBytes } from './lifetime.ts';
+import { clockSkewMs, lifetimeMs, maxBodyBytes, maxProofAgeMs, maxSealedBytes } from './lifetime.ts';
 
 const signTag = 'notification';
 const sealTag = new TextEncoder().encode('epost/notification\0');
@@ -25,6 +25,8 @@ export interface Opened {
   readonly id: Uint8Array;
   readonly body: Uint8Array;
   readonly at: number;
+  /** What was sealed: signed, and with the signer's certificate. Shows a third party who sent this to whom ({@link readProof}). */
+  readonly proof: Uint8Array;
 }
 
 /**
@@ -149,14 +151,34 @@ function senderOf(
   }
 }
 
+/** What was signed by whom, for whoever it was signed for and whenever. */
+interface Signing {
+  readonly from: IdentityCertificate;
+  readonly inner: Inner;
+}
+
+/** What of the inside holds for every reader: the signature, and that signer and certificate are one. */
+function signingOf(proof: Uint8Array, trust: Trust): Signing | { readonly refusal: OpenResult } {
+  const fields = asFields(proof, ['signed', 'certificate']);
+  const sender = senderOf(asBytes(fields['certificate'], 1, maxSealedBytes), trust);
+  if ('refusal' in sender) return sender;
+  const { from } = sender;
+  const signed = decodeSigned(asBytes(fields['signed'], 1, maxSealedBytes), maxSealedBytes);
+  if (signed === undefined) return { refusal: refused('malformed', 'the inside is not signed') };
+  if (!sameBytes(signed.signer, from.signingKey) || !verifySigned(signTag, signed))
+    return { refusal: refused('forged', 'the signature is not the named sender’s') };
+  const inner = decodeInner(signed.payload);
+  if (inner.from[0] !== from.address || inner.from[1] !== from.serial)
+    return { refusal: refused('disagrees', 'the signed sender is not the one the certificate names') };
+  return { from, inner };
+}
+
 /** What is inside must say the same as what is outside, name me, and lie within the window (DESIGN §5, §8.4). */
 function judge(
-  inner: Inner,
-  facts: { outer: Outer; from: IdentityCertificate; me: IdentityCertificate; now: number; windowMs: number },
+  { from, inner }: Signing,
+  facts: { outer: Outer; me: IdentityCertificate; now: number; windowMs: number; proof: Uint8Array },
 ): OpenResult {
-  const { outer, from, me, now, windowMs } = facts;
-  if (inner.from[0] !== from.address || inner.from[1] !== from.serial)
-    return refused('disagrees', 'the signed sender is not the one the certificate names');
+  const { outer, me, now, windowMs, proof } = facts;
   if (!sameBytes(notificationId(from.address, inner.name), outer.id))
     return refused('disagrees', 'the id outside is not the one that was signed');
   const [address, signingKey, sealingKey] = inner.to;
@@ -164,17 +186,38 @@ function judge(
     return refused('wrong-addressee', 'it was signed for somebody else');
   if (inner.at > now + clockSkewMs) return refused('early', 'its time lies in the future');
   if (inner.at < now - windowMs - clockSkewMs) return refused('expired', 'its time lies before the window');
-  return { kind: 'opened', from, id: outer.id, body: inner.body, at: inner.at };
+  return { kind: 'opened', from, id: outer.id, body: inner.body, at: inner.at, proof };
 }
 
-function unseal(outer: Outer, keys: IdentityKeys): { signed: Uint8Array; certificate: Uint8Array } | undefined {
-  const plain = open(keys.sealing, outer.box, contextOf(outer.id, outer.to));
-  if (plain === undefined) return undefined;
-  const fields = asFields(plain, ['signed', 'certificate']);
-  return {
-    signed: asBytes(fields['signed'], 1, maxSealedBytes),
-    certificate: asBytes(fields['certificate'], 1, maxSealedBytes),
-  };
+/**
+ * What somebody shows of a notification that he got ({@link Opened.proof}): that this sender sent him this, within the window. Whom he shows it to need
+ * not believe him. `to` is who shows it. Never throws for what the bytes are.
+ */
+export function readProof(options: {
+  readonly proof: Uint8Array;
+  readonly to: Address;
+  readonly trust: Trust;
+  readonly now: number;
+}): OpenResult {
+  const { proof, to, trust, now } = options;
+  try {
+    const signing = signingOf(proof, trust);
+    if ('refusal' in signing) return signing.refusal;
+    const { from, inner } = signing;
+    if (inner.to[0] !== to) return refused('wrong-addressee', 'it was signed for somebody else');
+    // He may have kept it in hand for as long again, and passed it on to the next.
+    if (inner.at < now - maxProofAgeMs) return refused('expired', 'its time lies before the window');
+    return {
+      kind: 'opened',
+      from,
+      id: notificationId(from.address, inner.name),
+      body: inner.body,
+      at: inner.at,
+      proof,
+    };
+  } catch (error) {
+    return refused('malformed', error instanceof Error ? error.message : 'not a proof');
+  }
 }
 
 /**
@@ -192,15 +235,11 @@ export function openSealed(options: {
   try {
     const outer = decodeOuter(sealed);
     if (!sameBytes(outer.to, me.certificate.signingKey)) return refused('wrong-addressee', 'it is for another key');
-    const inner = unseal(outer, me.keys);
-    if (inner === undefined) return refused('not-sealed-to-me', 'my sealing key does not open it');
-    const sender = senderOf(inner.certificate, trust);
-    if ('refusal' in sender) return sender.refusal;
-    const signed = decodeSigned(inner.signed, maxSealedBytes);
-    if (signed === undefined) return refused('malformed', 'the inside is not signed');
-    if (!sameBytes(signed.signer, sender.from.signingKey) || !verifySigned(signTag, signed))
-      return refused('forged', 'the signature is not the named sender’s');
-    return judge(decodeInner(signed.payload), { outer, from: sender.from, me: me.certificate, now, windowMs });
+    const proof = open(me.keys.sealing, outer.box, contextOf(outer.id, outer.to));
+    if (proof === undefined) return refused('not-sealed-to-me', 'my sealing key does not open it');
+    const signing = signingOf(proof, trust);
+    if ('refusal' in signing) return signing.refusal;
+    return judge(signing, { outer, me: me.certificate, now, windowMs, proof });
   } catch (error) {
     return refused('malformed', error instanceof Error ? error.message : 'not a notification');
   }

@@ -17,6 +17,21 @@ export interface IdentityRecord {
   readonly publishedAt: number;
   /** Other names for identities of the ring, as `[name, who]`. Only the gateway's are asked for (node/mail/ring-names.ts). */
   readonly aliases?: readonly (readonly [Address, Address])[] | undefined;
+  /** Of a mailing list: what senders have to know of it (node/mail/list). */
+  readonly list?: ListRecord | undefined;
+}
+
+/** Who may write to a list. `members` includes its owners, and members on the Internet. */
+export const postings = ['anyone', 'ring', 'members', 'owners'] as const;
+export type Posting = (typeof postings)[number];
+export const maxOwners = 8;
+
+export interface ListRecord {
+  readonly posting: Posting;
+  /** Whether everybody in the ring can read who belongs to it, and so expand it himself. */
+  readonly members: 'public' | 'private';
+  /** They may write in its name. */
+  readonly owners: readonly Address[];
 }
 
 /** What the ring's directory keeps for one address, at the k nodes closest to H("certificate", address). */
@@ -41,6 +56,12 @@ export const maxAliases = 200;
 // A person's machines: a home node, a few others. More contacts would only slow the sender down.
 const maxContacts = 8;
 
+export const listShape = z.strictObject({
+  posting: z.enum(postings),
+  members: z.enum(['public', 'private']),
+  owners: z.array(addressShape).max(maxOwners).readonly(),
+});
+
 const recordShape = z.strictObject({
   address: addressShape,
   version: z.int().positive(),
@@ -50,6 +71,7 @@ const recordShape = z.strictObject({
     .array(z.tuple([addressShape, addressShape]))
     .max(maxAliases)
     .optional(),
+  list: listShape.optional(),
 });
 
 /** Signs an identity's record with the identity's own key. Throws where it would be larger than anyone takes. */

@@ -67,8 +67,9 @@ async function world(policy?: string): Promise<World> {
         id: Buffer.alloc(32, id),
         body: encodeLetter(letter),
         at: 5,
+        proof: Buffer.alloc(0),
       };
-      return deliverTo(bob.mailbox, { ownership: async () => 'own' }, control)(opened);
+      return deliverTo(bob.mailbox, { names: { ownership: async () => 'own' }, control })(opened);
     },
   };
   const limits = new Limits();

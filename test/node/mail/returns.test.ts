@@ -69,7 +69,8 @@ afterEach(async () => {
 
 async function follow(notify: Receipts): Promise<() => Promise<void>> {
   const deliver = intoInbox(alice.mailbox, () => at);
-  return followReturns({ notify, book, deliver, reportingMta: 'node.example.org', now: () => at, log: silent });
+  const author = alice.user.address;
+  return followReturns({ notify, book, deliver, author, reportingMta: 'node.example.org', now: () => at, log: silent });
 }
 
 async function inbox(): Promise<readonly Uint8Array[]> {

@@ -101,7 +101,7 @@ describe('a submitted message', () => {
     const ring = await ringWithBob();
     expect(await send(ring, ['bob@example.org'])).toEqual(['sent ring']);
     const { mailbox, user } = ring.bob;
-    expect(await deliverTo(mailbox, names)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
+    expect(await deliverTo(mailbox, { names })(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
     expect(await inbox(mailbox)).toEqual([Buffer.from(text).toString('latin1')]);
   });
 
@@ -118,7 +118,7 @@ describe('a submitted message', () => {
     expect(await send(ring, ['bob@example.org'], { bytes })).toEqual(['sent ring']);
     expect(ring.sent[0]?.bytes.length).toBeLessThan(4 * 1024);
     const { mailbox, user } = ring.bob;
-    expect(await deliverTo(mailbox, names)(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
+    expect(await deliverTo(mailbox, { names })(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
     const folder = await mailbox.folder('INBOX');
     expect(Buffer.compare((await folder?.bytes(1)) ?? Buffer.alloc(0), bytes)).toBe(0);
   });
@@ -129,7 +129,7 @@ describe('a submitted message', () => {
     await send(ring, ['bob@example.org'], { traceId: 't2', now: () => Date.now() + 5_000 });
     expect(ring.sent).toHaveLength(2);
     const { mailbox, user } = ring.bob;
-    for (const sealed of ring.sent) await deliverTo(mailbox, names)(opened(sealed, user));
+    for (const sealed of ring.sent) await deliverTo(mailbox, { names })(opened(sealed, user));
     expect(await inbox(mailbox)).toHaveLength(1);
   });
 
@@ -224,7 +224,7 @@ describe('a delivery', () => {
       body: encodeLetter(whole),
       now: Date.now(),
     });
-    return [await deliverTo(ring.bob.mailbox, names)(opened(sealed, ring.bob.user)), ring];
+    return [await deliverTo(ring.bob.mailbox, { names })(opened(sealed, ring.bob.user)), ring];
   }
 
   const forged = octets('From: bob@example.org', '', 'I am bob');
@@ -288,13 +288,19 @@ describe('a delivery', () => {
       lease: { identity: alice.address, until: 1 },
     });
     const letter: Letter = { kind: 'mail', message, envelope: { from: '', to: 'b@c' }, folder: 'junk', trace: 't' };
-    const facts = { kind: 'opened' as const, from: gateway.certificate, at: 5, body: encodeLetter(letter) };
+    const facts = {
+      kind: 'opened' as const,
+      proof: Buffer.alloc(0),
+      from: gateway.certificate,
+      at: 5,
+      body: encodeLetter(letter),
+    };
     expect(user.certificate.kind).toBe('user');
     await mailbox.rename('Junk', 'Spam');
-    await deliverTo(mailbox, names)({ ...facts, id: Buffer.alloc(32, 1) });
+    await deliverTo(mailbox, { names })({ ...facts, id: Buffer.alloc(32, 1) });
     expect((await mailbox.folder('Spam'))?.entries()).toHaveLength(1);
     await mailbox.remove('Spam');
-    await deliverTo(mailbox, names)({ ...facts, id: Buffer.alloc(32, 2) });
+    await deliverTo(mailbox, { names })({ ...facts, id: Buffer.alloc(32, 2) });
     expect((await mailbox.folder('Junk'))?.entries()).toHaveLength(1);
     expect(await inbox(mailbox)).toEqual([]);
   });
@@ -306,12 +312,12 @@ describe('a delivery', () => {
     const notification = opened(ring.sent[0], user);
     const blocks = new Map(post.store.blocks);
     post.store.blocks.clear();
-    expect(await deliverTo(mailbox, names)(notification)).toHaveProperty('later');
+    expect(await deliverTo(mailbox, { names })(notification)).toHaveProperty('later');
     for (const [key, bytes] of blocks) post.store.blocks.set(key, bytes);
     post.down = true;
-    expect(await deliverTo(mailbox, names)(notification)).toHaveProperty('later');
+    expect(await deliverTo(mailbox, { names })(notification)).toHaveProperty('later');
     post.down = false;
-    expect(await deliverTo(mailbox, names)(notification)).toEqual({ verdict: 'accepted' });
+    expect(await deliverTo(mailbox, { names })(notification)).toEqual({ verdict: 'accepted' });
     expect(await inbox(mailbox)).toHaveLength(1);
   });
 
@@ -335,9 +341,11 @@ describe('a delivery', () => {
       }
       return fetch(key);
     };
-    const facts = { kind: 'opened' as const, from: alice.certificate, at: 5, body };
+    const facts = { kind: 'opened' as const, proof: Buffer.alloc(0), from: alice.certificate, at: 5, body };
     const answers = await Promise.all(
-      Array.from({ length: 9 }, async (_, n) => deliverTo(bob.mailbox, names)({ ...facts, id: Buffer.alloc(32, n) })),
+      Array.from({ length: 9 }, async (_, n) =>
+        deliverTo(bob.mailbox, { names })({ ...facts, id: Buffer.alloc(32, n) }),
+      ),
     );
     expect(answers).toEqual(answers.map(() => ({ verdict: 'accepted' })));
     expect(most).toBeLessThanOrEqual(3);
@@ -349,10 +357,11 @@ describe('a delivery', () => {
       kind: 'opened',
       from: alice.certificate,
       id: Buffer.alloc(32),
+      proof: Buffer.alloc(0),
       body: Buffer.from('x'),
       at: 1,
     };
-    expect(await deliverTo(bob.mailbox, names)(junk)).toEqual({ verdict: 'refused', rule: 'letter-malformed' });
+    expect(await deliverTo(bob.mailbox, { names })(junk)).toEqual({ verdict: 'refused', rule: 'letter-malformed' });
     expect(alice.address satisfies Address).toBe('alice@example.org');
   });
 });

@@ -1,6 +1,5 @@
-import { dkimVerify } from 'mailauth/lib/dkim/verify.js';
+import { checkSignatures } from './evidence/check-signatures.ts';
 import { keyRecordOf } from './evidence/key-record.ts';
-import { forVerifying } from './evidence/verifier-input.ts';
 import { belowTraceFields } from './inbound/headers.ts';
 import { checkProvenance, type Provenance } from './provenance.ts';
 import { sha256InSlices } from './slices.ts';
@@ -61,10 +60,8 @@ async function dkimFindings({ dkim, at, removed = [] }: Provenance, message: Uin
       key === undefined ? [] : [[keyName(selector, domain), keyRecordOf(key)] as const],
     ),
   );
-  const { results } = await dkimVerify(forVerifying(belowTraceFields(message)), {
-    strict: true,
-    rejectRsaSha1: true,
-    curTime: new Date(at),
+  const { results } = await checkSignatures(belowTraceFields(message), {
+    at: new Date(at),
     resolver: (name: string) => {
       const record = records.get(name.toLowerCase());
       return record === undefined ? Promise.reject(new NoRecord()) : Promise.resolve([[record]]);

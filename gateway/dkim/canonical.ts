@@ -2,8 +2,10 @@
 
 const CR = 13;
 const LF = 10;
+const TAB = 9;
+const SPACE = 32;
 const carriageReturn = Buffer.from('\r');
-const isSpace = (byte: number | undefined): boolean => byte === 32 || byte === 9;
+const isSpace = (byte: number | undefined): boolean => byte === SPACE || byte === TAB;
 
 /** §3.4.2: lower-case name, unfolded, runs of white space to one space, none at the end or around the colon; without a line end. */
 export function relaxedField(field: Uint8Array): Buffer {
@@ -39,13 +41,26 @@ export class RelaxedBody {
   add(given: Uint8Array): void {
     const part = this.#cr ? Buffer.concat([carriageReturn, given]) : given;
     this.#cr = part.at(-1) === CR;
-    this.#relax(part, this.#cr ? part.length - 1 : part.length);
+    const end = this.#cr ? part.length - 1 : part.length;
+    if (!this.#space && isRelaxed(part, end)) this.#passOn(part, end);
+    else this.#relax(part, end);
   }
 
   /** Whatever was held back is left out, but a CR alone is no line end. */
   end(): void {
     if (this.#cr) this.#relax(carriageReturn, 1);
     if (!this.#isEmpty) this.#write(someLineEnds.subarray(0, 2));
+  }
+
+  /** Octets that are as they have to be, but for the line ends behind them, which count only if something follows. */
+  #passOn(part: Uint8Array, end: number): void {
+    const last = withoutLineEnds(part, end);
+    if (last > 0) {
+      this.#writeEarlier();
+      this.#isEmpty = false;
+      this.#write(part.subarray(0, last));
+    }
+    this.#lineEnds += (end - last) / 2;
   }
 
   #relax(part: Uint8Array, end: number): void {
@@ -84,6 +99,26 @@ export class RelaxedBody {
     for (; this.#lineEnds > 0; this.#lineEnds -= Math.min(this.#lineEnds, 4096))
       this.#write(someLineEnds.subarray(0, 2 * this.#lineEnds));
   }
+}
+
+/** Whether no white space in there has to change. Most mail is like that, and looking costs a third of what copying octet by octet does. */
+function isRelaxed(part: Uint8Array, end: number): boolean {
+  for (let i = 0; i < end; i += 1) {
+    const byte = part[i]!;
+    if (byte > SPACE) continue;
+    if (byte === TAB) return false;
+    if (byte !== SPACE) continue;
+    const next = part[i + 1];
+    if (i + 1 >= end || next === CR || isSpace(next)) return false;
+  }
+  return true;
+}
+
+/** How much is left of the first `end` octets without the line ends behind them. */
+export function withoutLineEnds(part: Uint8Array, end: number): number {
+  let last = end;
+  while (last >= 2 && part[last - 1] === LF && part[last - 2] === CR) last -= 2;
+  return last;
 }
 
 function put(out: Buffer, at: number, first: number, second: number): number {

@@ -6,8 +6,8 @@
 import { createHash, hash, type KeyObject, sign as signSlowly } from 'node:crypto';
 import { promisify } from 'node:util';
 import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
-import { inSlices } from '../slices.ts';
-import { RelaxedBody, relaxedField } from './canonical.ts';
+import { BodyHash } from './body-hash.ts';
+import { relaxedField } from './canonical.ts';
 import { DkimFault } from './fault.ts';
 import type { DkimKey } from './keys.ts';
 
@@ -69,10 +69,8 @@ export async function dkimSignatures(message: Uint8Array, options: SignOptions):
 }
 
 async function hashOfBody(body: Uint8Array): Promise<string> {
-  const hash = createHash('sha256');
-  const canonical = new RelaxedBody((bytes) => hash.update(bytes));
-  await inSlices(body, (slice) => canonical.add(slice));
-  canonical.end();
+  const hash = new BodyHash('relaxed', 'sha256');
+  await hash.take(body);
   return hash.digest('base64');
 }
 

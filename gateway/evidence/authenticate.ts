@@ -1,14 +1,18 @@
-import { authenticate as mailauthenticate } from 'mailauth';
+import { isIP } from 'node:net';
+import { arc as checkArc } from 'mailauth/lib/arc/index.js';
+import { evaluateDmarc } from 'mailauth/lib/dmarc/index.js';
+import { spf as checkSpf } from 'mailauth/lib/spf/index.js';
 import { type Domain, parseDomain } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
 import type { MessageLookups } from '../dns/message-lookups.ts';
 import type { Author } from './author.ts';
+import { checkSignatures } from './check-signatures.ts';
 import { dkimOf, type SignatureSeen, type VerifiedDkim } from './dkim-results.ts';
 import { withPlainDmarcTags } from './dmarc-record.ts';
-import { forVerifying } from './verifier-input.ts';
 
 /** What is checked, and for whom. */
 export interface AuthenticationInput {
+  /** Its lines end in CRLF. */
   readonly message: Uint8Array;
   readonly ip: string;
   readonly helo: string;
@@ -31,7 +35,7 @@ export interface Authentication {
   readonly fault?: Error;
 }
 
-type MailauthResult = Awaited<ReturnType<typeof mailauthenticate>>;
+type MailauthResult = Awaited<ReturnType<typeof checked>>;
 
 const unknownReason = 'the check could not be made';
 
@@ -42,22 +46,41 @@ const unknownReason = 'the check could not be made';
  */
 export async function authenticate(input: AuthenticationInput): Promise<Authentication> {
   try {
-    const result = await mailauthenticate(forVerifying(input.message), {
-      ip: input.ip,
-      helo: input.helo,
-      sender: input.mailFrom,
-      mta: input.hostname,
-      resolver: withPlainDmarcTags(input.lookups.resolver),
-      // The rules of the RFCs, not the lenient ones: who judges mail by a signature must not mend it first.
-      strict: true,
-      // RFC 8301 §3.1: rsa-sha1 must not be accepted.
-      rejectRsaSha1: true,
-      disableBimi: true,
-    });
-    return judged(input, result);
+    return judged(input, await checked(input));
   } catch (error) {
     return { ...nothingKnown(input.author), fault: new Error('mailauth failed', { cause: error }) };
   }
+}
+
+/** What mailauth's own `authenticate` puts together, without the texts it makes of it, and with the rules of the RFCs, not its lenient ones. */
+async function checked({ message, ip, helo, mailFrom, hostname, lookups }: AuthenticationInput) {
+  const { resolver } = lookups;
+  const dkim = await checkSignatures(message, { resolver });
+  const name = helo === '' ? ip : helo;
+  const spf = await checkSpf({
+    sender: mailFrom,
+    ip,
+    // RFC 5321 §4.1.3.
+    helo: isIP(name) > 0 ? `[${name}]` : name,
+    mta: hostname,
+    resolver,
+    strict: true,
+  });
+  const arc = await checkArc(dkim.arc, { resolver, strict: true });
+  const passed = dkim.results.filter(({ status }) => status.result === 'pass');
+  const { response: dmarc } = await evaluateDmarc({
+    headerFrom: dkim.headerFrom,
+    fromFields: dkim.fromFields,
+    spfDomains: spf.status.result === 'pass' ? [spf.domain] : [],
+    dkimDomains: passed.map(({ signingDomain = '', status: { underSized = 0 } }) => ({
+      domain: signingDomain,
+      underSized,
+    })),
+    arcResult: arc,
+    resolver: withPlainDmarcTags(resolver),
+    strict: true,
+  });
+  return { dkim, spf, arc, dmarc };
 }
 
 /** What is said of a message whose checks could not be made. */
@@ -108,7 +131,6 @@ const spfResults: ReadonlyMap<string, SpfResult> = new Map([
 ]);
 
 function spfOf({ mailFrom, helo }: AuthenticationInput, { spf }: MailauthResult): Evidence['spf'] {
-  if (spf === false || spf === undefined) return { result: 'unknown', domain: '', reason: unknownReason };
   const checked = parseDomain(mailFrom === '' ? helo : mailFrom.slice(mailFrom.lastIndexOf('@') + 1));
   const comment = plainReason(spf.status.comment);
   const result = spfResults.get(spf.status.result) ?? 'unknown';
@@ -123,7 +145,7 @@ function dmarcOf(author: Author, spf: Evidence['spf'], dkim: VerifiedDkim, resul
   // RFC 9989 §5.3.1, §11.5: without exactly one author there is nothing to evaluate, which is no reason to let it pass.
   if (author.kind !== 'single') return failed(author.reason);
   const { dmarc } = result;
-  if (dmarc === false || dmarc === undefined) return failed('the author could not be evaluated');
+  if (dmarc === false) return failed('the author could not be evaluated');
   const { domain: authorDomain } = author;
   const from = typeof dmarc.status.header?.from === 'string' ? parseDomain(dmarc.status.header.from) : undefined;
   if (from !== authorDomain) return failed('the evaluation was for another domain');
@@ -168,7 +190,6 @@ function policyOf(policy: string | undefined): Evidence['dmarc']['policy'] {
 }
 
 function arcOf({ lookups }: AuthenticationInput, { arc }: MailauthResult): Evidence['arc'] {
-  if (arc === false || arc === undefined) return { result: 'unknown', sealer: '', reason: unknownReason };
   const sealer = sealerOf(arc);
   const reason = plainReason(arc.status.comment);
   switch (arc.status.result) {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
+import { Turns } from '../../queue/turns.ts';
 import { type ClientNetwork, clientNetwork, inNetworks } from '../evidence/client-network.ts';
 import { ConnectionCounts } from './connection-counts.ts';
 import { Manners } from './manners.ts';
@@ -36,6 +37,8 @@ export interface Listener {
 const sweepMs = 250;
 // A proxy says whom it speaks for at once.
 const proxyHeaderMs = 5_000;
+// Recipients that clients ask for who have asked for some that are not here, in one turn of the event loop: half a millisecond or so.
+const guessesATurn = 2;
 // From the last word to all until those are cut off who do not close.
 const farewellMs = 500;
 
@@ -66,6 +69,7 @@ class Desk {
   readonly #retransmissions: Retransmissions;
   readonly #tarpit: Tarpit;
   readonly #manners: Manners;
+  readonly #guesses = new Turns(guessesATurn);
   readonly #isExempt: (ip: string) => boolean;
   readonly #isProxy: (ip: string) => boolean;
   readonly #connections = new Map<Connection, Promise<void>>();
@@ -130,7 +134,8 @@ class Desk {
       return;
     }
     if (admitted !== 'admitted') {
-      turnAway(socket, admitted === 'busy' ? replies.busy : replies.tooManyConnections);
+      const session = new Session(this.#parts, client, this.#sharedWith(client, false));
+      turnAway(socket, session.refusal(admitted === 'busy' ? replies.busy : replies.tooManyConnections));
       return;
     }
     const isExempt = this.#isExempt(client.ip);
@@ -185,7 +190,7 @@ class Desk {
   #sharedWith({ subnet }: ClientNetwork, isExempt: boolean): SharedState {
     const { messagesInMemoryPerSubnetBytes: most } = this.#parts.limits;
     const memory = isExempt ? this.#memory : this.#memory.shareOf(subnet, most);
-    return { memory, retransmissions: this.#retransmissions, tarpit: this.#tarpit };
+    return { memory, retransmissions: this.#retransmissions, tarpit: this.#tarpit, guesses: this.#guesses };
   }
 }
 

@@ -62,14 +62,16 @@ export class MemoryBudget implements Budget {
 // Allocated at a time: large beside what one piece costs, and at first no larger than most mail, of which much is under way at once.
 const firstBlockBytes = 8 * 1024;
 const blockBytes = 64 * 1024;
+// From here on a piece is kept as it came, where no block is being filled, if it is half of the memory that it lies in.
+const keptBytes = 4 * 1024;
 const crlf = Buffer.from('\r\n');
 
 /**
- * The octets of a message in blocks of our own. The pieces that come are not kept: a sender who makes them small (a stuffed dot in each line, an octet
- * in each packet) would have us hold a hundred octets for each of his.
+ * The octets of a message, in blocks of our own unless a piece is large. Small pieces are not kept: a sender who makes them small (a stuffed dot in each
+ * line, an octet in each packet) would have us hold a hundred octets for each of his.
  */
 class Blocks {
-  #blocks: Buffer[] = [];
+  readonly #blocks: Uint8Array[] = [];
   #last = Buffer.alloc(0);
   /** Octets used of the last block. */
   #used = 0;
@@ -77,9 +79,13 @@ class Blocks {
   add(part: Uint8Array): void {
     for (let from = 0; from < part.length; ) {
       if (this.#used === this.#last.length) {
+        this.#endBlock();
+        const rest = part.subarray(from);
+        if (rest.length >= keptBytes && 2 * rest.length >= part.buffer.byteLength) {
+          this.#blocks.push(rest);
+          return;
+        }
         this.#last = Buffer.allocUnsafeSlow(this.#blocks.length === 0 ? firstBlockBytes : blockBytes);
-        this.#blocks.push(this.#last);
-        this.#used = 0;
       }
       const piece = part.subarray(from, from + this.#last.length - this.#used);
       this.#last.set(piece, this.#used);
@@ -89,8 +95,15 @@ class Blocks {
   }
 
   async joined(): Promise<Uint8Array> {
-    const last = this.#last.subarray(0, this.#used);
-    return this.#blocks.length <= 1 ? last : joined([...this.#blocks.slice(0, -1), last]);
+    this.#endBlock();
+    const [only = new Uint8Array()] = this.#blocks;
+    return this.#blocks.length <= 1 ? only : joined(this.#blocks);
+  }
+
+  #endBlock(): void {
+    if (this.#used > 0) this.#blocks.push(this.#last.subarray(0, this.#used));
+    this.#last = Buffer.alloc(0);
+    this.#used = 0;
   }
 }
 

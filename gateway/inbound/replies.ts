@@ -100,7 +100,16 @@ export const replies = {
 export const refused = (reply: Reply): StepResult => ({ kind: 'refused', reply });
 export const closed = (reply: Reply): StepResult => ({ kind: 'closed', reply });
 
-/** The same reply with the id under which the postmaster finds everything about it. */
-export function withTrace(reply: Reply, trace: string): Reply {
-  return { ...reply, text: `${reply.text} (${trace})` };
+/** A reply that names the id under which the postmaster finds everything about it. */
+export interface TracedReply extends Reply {
+  readonly trace: string;
+}
+
+export function withTrace(reply: Reply, trace: string): TracedReply {
+  return { ...reply, text: `${reply.text} (${trace})`, trace };
+}
+
+/** Every refusal has to be, so that what a stranger is told can be looked up. */
+export function isTraced(reply: Reply): reply is TracedReply {
+  return 'trace' in reply;
 }

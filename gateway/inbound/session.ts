@@ -1,5 +1,7 @@
 import { type Address, parseDomain } from '../../policy/address.ts';
 import type { Evidence, KnownEvidence } from '../../policy/evidence.ts';
+import type { Reply } from '../../policy/policy.ts';
+import type { Turns } from '../../queue/turns.ts';
 import type { Resolver } from '../dns/answer.ts';
 import { messageLookups } from '../dns/message-lookups.ts';
 import type { ClientNetwork } from '../evidence/client-network.ts';
@@ -31,6 +33,8 @@ export interface SharedState {
   readonly memory: Budget;
   readonly retransmissions: Retransmissions;
   readonly tarpit: Tarpit;
+  /** Of those who guess recipients: a hundred that guess together must leave the event loop to others in between. */
+  readonly guesses: Turns;
 }
 
 interface Transaction {
@@ -66,6 +70,8 @@ export class Session {
   #lists: Promise<Evidence['dnslist']> | undefined;
   #transactions = 0;
   #unknownRecipients = 0;
+  /** Of what is refused outside of a transaction; made when first needed. */
+  #ownTrace: string | undefined;
 
   constructor(parts: InboundParts, client: ClientNetwork, shared: SharedState) {
     this.#parts = parts;
@@ -104,11 +110,7 @@ export class Session {
       parts.trace(trace, { what: 'mail', from: path.slice(0, maxSenderChars), helo: wire.helo, reply: '501 5.1.7' });
       return refused(withTrace(replies.badSender, trace));
     }
-    if (parts.storage.shut() !== undefined) {
-      // Where the disk is full a trace could not be written either.
-      parts.log.info({ trace, ip: this.#client.ip }, 'mail was refused, because it could not be stored');
-      return refused(withTrace(replies.noStorage, trace));
-    }
+    if (parts.storage.shut() !== undefined) return refused(replies.noStorage);
     // Not waited for here: when the message is there, the answer is, too.
     this.#startReverseLookup();
     this.#traceConnect(trace);
@@ -136,6 +138,7 @@ export class Session {
     if (transaction.rcptCommands >= parts.limits.recipients)
       return refused(withTrace(replies.tooManyRecipients, transaction.trace));
     transaction.rcptCommands += 1;
+    if (this.#unknownRecipients > 0) await this.#shared.guesses.mine();
     const { domains, aliases } = parts.config;
     const answer = await recipientOf(path, {
       domains,
@@ -157,6 +160,21 @@ export class Session {
     const told = refused(withTrace(reply, transaction.trace));
     // Not to know now (451) is our trouble; everything else is guessing, whether for users or for an open relay.
     return reply.code >= 500 ? await this.#unknownRecipient(told) : told;
+  }
+
+  /** The same refusal under an id, which finds it again: that of the transaction, or one for all else of this connection. */
+  refusal(reply: Reply): Reply {
+    const parts = this.#parts;
+    const text = `${reply.code} ${reply.enhanced}`;
+    if (parts.storage.shut() !== undefined) {
+      // A trace could not be written.
+      const trace = this.#transaction?.trace ?? parts.newTraceId();
+      parts.log.info({ trace, ip: this.#client.ip, reply: text }, 'a client was refused while the disk is not well');
+      return withTrace(reply, trace);
+    }
+    const trace = this.#transaction?.trace ?? this.#connectionTrace();
+    parts.trace(trace, { what: 'refused', reply: text, reason: reply.text });
+    return withTrace(reply, trace);
   }
 
   /** Where the octets of the message go. */
@@ -287,6 +305,14 @@ export class Session {
   #ring(): Evidence['ring'] {
     const { ring, domains } = this.#parts.config;
     return { name: ring, domains };
+  }
+
+  #connectionTrace(): string {
+    if (this.#ownTrace === undefined) {
+      this.#ownTrace = this.#parts.newTraceId();
+      this.#traceConnect(this.#ownTrace);
+    }
+    return this.#ownTrace;
   }
 
   #traceConnect(trace: string): void {

@@ -19,10 +19,24 @@ export class WireCheck {
   longestLine = 0;
 
   add(part: Uint8Array): void {
-    // Found by searching for the few octets that matter, which is far faster than looking at each one.
-    this.bare ||= part.includes(NUL) || this.#hasBareLineEnd(part);
-    this.#measureLines(part);
-    this.#previous = part.at(-1) ?? this.#previous;
+    if (part.length === 0) return;
+    if (this.#previous === CR && part[0] !== LF) this.bare = true;
+    const { length } = part;
+    let lineBegin = -this.#lineOctets;
+    // One loop that does next to nothing for most octets: a search from line end to line end would cost more than the lines of mail are long.
+    for (let at = 0; at < length; at += 1) {
+      const octet = part[at]!;
+      if (octet > CR) continue;
+      if (octet === LF) {
+        if ((at === 0 ? this.#previous : part[at - 1]) !== CR) this.bare = true;
+        // Without the CR, which is the last octet counted.
+        if (at - lineBegin - 1 > this.longestLine) this.longestLine = at - lineBegin - 1;
+        lineBegin = at + 1;
+      } else if (octet === NUL || (octet === CR && at + 1 < length && part[at + 1] !== LF)) this.bare = true;
+      // A CR at the very end is judged with the next part.
+    }
+    this.#lineOctets = length - lineBegin;
+    this.#previous = part[length - 1]!;
   }
 
   get isAtLineStart(): boolean {
@@ -32,29 +46,6 @@ export class WireCheck {
   end(): void {
     this.bare ||= this.#previous === CR;
     this.longestLine = Math.max(this.longestLine, this.#lineOctets);
-  }
-
-  #hasBareLineEnd(part: Uint8Array): boolean {
-    if (this.#previous === CR && part.length > 0 && part[0] !== LF) return true;
-    for (let at = part.indexOf(LF); at >= 0; at = part.indexOf(LF, at + 1)) {
-      if ((at === 0 ? this.#previous : part[at - 1]) !== CR) return true;
-    }
-    for (let at = part.indexOf(CR); at >= 0; at = part.indexOf(CR, at + 1)) {
-      // One at the very end is judged with the next part.
-      if (at + 1 < part.length && part[at + 1] !== LF) return true;
-    }
-    return false;
-  }
-
-  #measureLines(part: Uint8Array): void {
-    let from = 0;
-    for (let at = part.indexOf(LF); at >= 0; at = part.indexOf(LF, from)) {
-      // Without the CR, which is the last octet counted.
-      this.longestLine = Math.max(this.longestLine, this.#lineOctets + at - from - 1);
-      this.#lineOctets = 0;
-      from = at + 1;
-    }
-    this.#lineOctets += part.length - from;
   }
 }
 

@@ -8,7 +8,7 @@ import type { DataAnswer } from '../accept.ts';
 import type { InboundLimits } from '../limits.ts';
 import type { IncomingMessage } from '../message-reader.ts';
 import type { Log } from '../parts.ts';
-import { refused, replies, type StepResult } from '../replies.ts';
+import { isTraced, refused, replies, type StepResult } from '../replies.ts';
 import type { Session, WireFacts } from '../session.ts';
 import type { Certificates } from './certificates.ts';
 import { type Command, parseCommand } from './command.ts';
@@ -429,8 +429,8 @@ export class Connection {
     this.finish(replies.tooManyBadCommands);
   }
 
-  #say({ code, enhanced, text }: Reply): void {
-    this.#unwritten += `${code} ${enhanced} ${visible(text)}\r\n`;
+  #say(reply: Reply): void {
+    this.#unwritten += lineOf(reply.code < 400 || isTraced(reply) ? reply : this.#parts.session.refusal(reply));
   }
 
   #sayLines(lines: readonly string[]): void {
@@ -461,6 +461,10 @@ export class Connection {
   }
 }
 
+function lineOf({ code, enhanced, text }: Reply): string {
+  return `${code} ${enhanced} ${visible(text)}\r\n`;
+}
+
 /** Text for the client: whatever a policy or a client put into it, it stays one line of ASCII (RFC 5321 §4.2, §4.5.3.1.5). */
 function visible(text: string): string {
   return text.slice(0, 480).replace(/[^\x20-\x7e]/g, '?');
@@ -468,6 +472,6 @@ function visible(text: string): string {
 
 /** What is said in place of a greeting. No place is kept for the client, not even to hear what it says. */
 export function turnAway(socket: Socket, reply: Reply): void {
-  socket.end(`${reply.code} ${reply.enhanced} ${visible(reply.text)}\r\n`, 'latin1');
+  socket.end(lineOf(reply), 'latin1');
   socket.destroySoon();
 }

@@ -23,15 +23,18 @@ export class DotReader {
 
   /** Octets are moved within the piece, which belongs to the reader from here on; give it nothing after the end. */
   add(piece: Buffer): Read {
-    // Most pieces have no line that begins with a dot: then there is nothing to do but to look.
-    if (piece.length === 0 || this.#isPlain(piece)) return { octets: piece, rest: undefined };
+    const plain = this.#plainOctets(piece);
+    if (plain === piece.length) {
+      this.#passed(piece);
+      return { octets: piece, rest: undefined };
+    }
     // A carriage return behind a dot that was held back, and turns out to be content.
     const held = this.#at === 'dot-cr' && piece[0] !== LF;
     const passed = (end: number): Uint8Array =>
       held ? Buffer.concat([carriageReturn, piece.subarray(0, end)]) : piece.subarray(0, end);
-    let write = 0;
-    let at = held ? 'cr' : this.#at;
-    for (let read = 0; read < piece.length; read += 1) {
+    let write = plain;
+    let at = held ? 'cr' : plain > 0 ? 'start' : this.#at;
+    for (let read = plain; read < piece.length; read += 1) {
       const octet = piece[read] as number;
       switch (at) {
         case 'start':
@@ -71,23 +74,27 @@ export class DotReader {
     return { octets: passed(write), rest: undefined };
   }
 
-  #isPlain(piece: Buffer): boolean {
+  /** How many octets from the beginning are content as they stand, up to the first line that begins with a dot: mostly all of them. */
+  #plainOctets(piece: Buffer): number {
     const [first, second] = piece;
     switch (this.#at) {
       case 'line':
         break;
       case 'start':
-        if (first === DOT) return false;
+        if (first === DOT) return 0;
         break;
       case 'cr':
-        if (first === LF && (second === DOT || second === undefined)) return false;
+        if (first === LF && (second === DOT || second === undefined)) return 0;
         break;
       default:
-        return false;
+        return 0;
     }
-    if (piece.includes(lineDot)) return false;
+    const dot = piece.indexOf(lineDot);
+    return dot < 0 ? piece.length : dot + 2;
+  }
+
+  #passed(piece: Buffer): void {
     const last = piece.at(-1);
-    this.#at = last === CR ? 'cr' : last === LF && piece.at(-2) === CR ? 'start' : 'line';
-    return true;
+    if (last !== undefined) this.#at = last === CR ? 'cr' : last === LF && piece.at(-2) === CR ? 'start' : 'line';
   }
 }

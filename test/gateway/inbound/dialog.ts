@@ -108,6 +108,7 @@ export async function play({ steps }: Dialog, port: number, clients: RawClient[]
       if (lines.length === 0) lines.push(...(await nextReply()).split('\r\n'));
       const line = (lines.shift() ?? '').replace(/^closed$/, '<closed>');
       if (!matches(line, taken.text)) return `line ${taken.line}: expected ${taken.text}, got ${line}`;
+      if (/^[45]/.test(line) && !/ \(t\d+\)$/.test(line)) return `line ${taken.line}: no trace id in ${line}`;
     }
   }
   return lines.length === 0 ? undefined : `and said besides: ${lines.join(' / ')}`;

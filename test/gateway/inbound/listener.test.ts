@@ -273,7 +273,14 @@ describe('a network that connects without end', () => {
     const first = open(gateway.port);
     expect(await first.reply()).toMatch(/^220 /);
     const said = await Promise.all(Array.from({ length: 70 }, async () => await open(gateway.port).reply()));
-    expect(said.filter((one) => one.startsWith('421 4.7.0 '))).toHaveLength(60);
+    const told = said.filter((one) => one.startsWith('421 4.7.0 '));
+    expect(told).toHaveLength(60);
+    // Each by an id that says later who was turned away and why.
+    for (const reply of told) {
+      const [, trace] = /\((t\d+)\)$/.exec(reply) ?? [];
+      const whats = gateway.events.filter((event) => event.trace === trace).map(({ what }) => what);
+      expect(whats).toEqual(['connect', 'refused']);
+    }
     expect(said.filter((one) => one === 'closed')).toHaveLength(10);
     expect(await first.say('NOOP')).toMatch(/^250 /);
   });

@@ -143,7 +143,7 @@ describe('commands that are brought in', () => {
     client.write('NOOP\nMAIL FROM:<smuggled@legitimate.example>\r\n');
     expect(await client.reply()).toMatch(/^500 5\.5\.2 .*CRLF/);
     expect(await client.reply()).toBe('closed');
-    expect(gateway.events).toHaveLength(before);
+    expect(gateway.events.slice(before).map(({ what }) => what)).toEqual(['connect', 'refused']);
   });
 
   it.for([

@@ -3,7 +3,7 @@
  * are there: the fields people look at are oversigned here (listed once more than they occur, RFC 6376 §5.4.2), so that nobody can add a second
  * Subject or To to a signed message. Tests verify with two other implementations.
  */
-import { createHash, hash, type KeyObject, sign as signSlowly } from 'node:crypto';
+import { hash, type KeyObject, sign as signSlowly } from 'node:crypto';
 import { promisify } from 'node:util';
 import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { BodyHash } from './body-hash.ts';

@@ -16,7 +16,7 @@ test('with less room than minFree a client is told to come again in place of the
   const socket = connect(epost.port('mx'), '127.0.0.1');
   let said = '';
   for await (const chunk of socket) said += String(chunk);
-  expect(said).toMatch(/^421 4\.3\.1 cannot store mail at the moment, please try again later\r\n$/);
+  expect(said).toMatch(/^421 4\.3\.1 cannot store mail at the moment, please try again later \([0-9A-Z]+\)\r\n$/);
 });
 
 test('the health page, the metrics and `epost status` say why', async () => {

@@ -8,6 +8,7 @@ import { readPolicyText } from '../process/policy-file.ts';
 import { type Command, exitCodes, type Given } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
 import { print, printJson } from './screen.ts';
+import { waysOut } from './ways-out.ts';
 
 /** Prints what is wrong with a policy file; the exit code says whether it could be loaded. */
 export function checkPolicyFile(file: string, given: Given, whose: PolicyOwner = 'organisation'): number {
@@ -43,8 +44,9 @@ export const check: Command = {
     const layout = layoutOf(homeOf(given.values, process.env));
     readRing(layout);
     const config = loadConfig(layout.config);
+    const ways = config.gateway === undefined ? [] : waysOut(config.gateway);
     const asJson = given.switches.has('json');
-    if (!asJson) print(`${layout.config}: good`);
+    if (!asJson) for (const line of [`${layout.config}: good`, ...ways]) print(line);
     if (config.gateway !== undefined) return checkPolicyFile(layout.policy, given);
     // A home without a gateway has no policy.
     if (asJson) printJson({ file: layout.config, ok: true, problems: [] });

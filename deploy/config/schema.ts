@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { namedTls } from '../../gateway/relay/static-routes.ts';
 import { readEndpoint } from '../../gateway/scan/endpoint.ts';
 import { parseAddress, parseDomain } from '../../policy/address.ts';
 
@@ -28,6 +29,64 @@ const rate = z
   .transform((text) => {
     const amount = Number.parseInt(text, 10);
     return { amount, perMs: rateUnits[text.slice(-1)] ?? 1, burst: amount };
+  });
+
+const hostLogin = z
+  .strictObject({ user: z.string().min(1), passwordFile: z.string().min(1) })
+  .nullable()
+  .default(null)
+  .describe('the password is the first line of the file, which only this user should be able to read');
+
+/** A domain, or a star and all domains below one; canonical. */
+const routedDomain = z.string().transform((text, context) => {
+  const [, star = '', name = ''] = /^(\*\.)?(.*)$/s.exec(text) ?? [];
+  const domain = parseDomain(name);
+  if (domain !== undefined) return `${star}${domain}`;
+  context.addIssue({
+    code: 'custom',
+    message: 'expected a domain such as example.net, or *.example.net for all below it',
+  });
+  return z.NEVER;
+});
+
+const staticRoute = z
+  .strictObject({
+    to: z.array(routedDomain).min(1).max(100),
+    via: z
+      .string()
+      .refine(
+        (text) => text === 'mx' || parseHostPort(text) !== undefined,
+        'expected HOST:PORT, or mx for the domain’s own mail servers',
+      ),
+    tls: z.enum(namedTls).default('opportunistic'),
+    login: hostLogin,
+  })
+  .superRefine(({ via, tls, login }, context) => {
+    const wrong = (key: string, message: string): void => context.addIssue({ code: 'custom', path: [key], message });
+    if (via === 'mx' && tls !== 'opportunistic')
+      wrong('tls', 'expected no tls beside via: mx, where MTA-STS and DANE of the domain decide');
+    if (via === 'mx' && login !== null) wrong('login', 'expected no login beside via: mx');
+    if (tls === 'verified' && isIP(parseHostPort(via)?.host ?? '') !== 0)
+      wrong('tls', 'expected a host name in via: no certificate is verified for an address');
+  });
+
+// Each is a line of the configuration; a mail host for many customers has some hundred.
+const staticRoutes = z
+  .array(staticRoute)
+  .max(500)
+  .default([])
+  .superRefine((routes, context) => {
+    const seen = new Set<string>();
+    for (const [route, { to }] of routes.entries())
+      for (const [place, domain] of to.entries()) {
+        if (seen.has(domain))
+          context.addIssue({
+            code: 'custom',
+            path: [route, 'to', place],
+            message: 'expected each domain in one place only',
+          });
+        seen.add(domain);
+      }
   });
 
 /** How long finished jobs stay visible, and how long anything may wait at all. */
@@ -111,11 +170,9 @@ export const configSchema = z.strictObject({
       delivery: z
         .strictObject({
           smarthost: hostPort.nullable().default(null),
-          smarthostAuth: z
-            .strictObject({ user: z.string().min(1), passwordFile: z.string().min(1) })
-            .nullable()
-            .default(null)
-            .describe('the password is the first line of the file, which only this user should be able to read'),
+          smarthostAuth: hostLogin,
+          smarthostTls: z.enum(namedTls).default('opportunistic'),
+          routes: staticRoutes,
           mxPort: z.int().min(1).max(65_535).default(25),
           allowPrivate: z.boolean().default(false),
           retry: z

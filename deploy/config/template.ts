@@ -93,6 +93,11 @@ gateway:
     smarthost: ${scalar(choices.smarthost ?? null)}
     # Where it asks for a login: {user: NAME, passwordFile: /path}; the password is the first line of the file, and goes under TLS alone.
     smarthostAuth: null
+    # What it has to prove: opportunistic (TLS where it offers it), encrypted (TLS with any certificate), verified (a certificate for its name).
+    smarthostTls: opportunistic
+    # Other ways for single domains, before the smarthost: '*.example.net' is what lies below example.net; via: mx is the domain's own hosts.
+    # For instance [{to: [example.net, '*.example.net'], via: 'mail.example.net:587', tls: verified, login: {user: NAME, passwordFile: /path}}].
+    routes: []
     # The port of the MX hosts. Anything but 25 is for try-outs.
     mxPort: ${choices.mxPort}
     # Whether mail may go to hosts with loopback or private addresses. A smarthost may always have one; so may

@@ -1,4 +1,4 @@
-import { availableParallelism, networkInterfaces } from 'node:os';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SigningKeys } from '../../gateway/dkim/signing-keys.ts';
@@ -6,7 +6,6 @@ import { createResolver } from '../../gateway/dns/resolver.ts';
 import { verifyHere } from '../../gateway/evidence/verifier.ts';
 import { startVerifyThreads } from '../../gateway/evidence/verify-threads.ts';
 import { startGateway } from '../../gateway/gateway.ts';
-import { isPublicAddress } from '../../gateway/relay/addresses.ts';
 import { connectDoor } from '../../node/door/client.ts';
 import type { Door } from '../../node/door/door.ts';
 import { type GatewayIdentity, GatewayPost } from '../../node/door/gateway-post.ts';
@@ -18,7 +17,7 @@ import type { LimitState, Limits } from '../../policy/limits.ts';
 import type { Policy } from '../../policy/policy.ts';
 import { gatewaySection, scanSettings } from '../config/gateway-section.ts';
 import { InputFault } from '../config/problem.ts';
-import { type Config, type GatewaySection, parseHostPort } from '../config/schema.ts';
+import type { Config, GatewaySection } from '../config/schema.ts';
 import { doorPath } from '../home/ask-node.ts';
 import { HomeFault } from '../home/fault.ts';
 import { readHomeFile } from '../home/files.ts';
@@ -26,6 +25,7 @@ import { controlPath, type Layout } from '../home/layout.ts';
 import { newTraceId } from '../trace/id.ts';
 import type { TraceEvent } from '../trace/store.ts';
 import { serveControl } from './control-socket.ts';
+import { deliverySettings } from './delivery-settings.ts';
 import { type HttpServer, startHttp } from './http-server.ts';
 import { KeptLimits } from './kept-limits.ts';
 import { openQueue } from './open-queue.ts';
@@ -35,7 +35,6 @@ import { PolicyHistory } from './policy-history.ts';
 import { publishRecord, type RecordToPublish } from './publish-record.ts';
 import { publishedAliases } from './published-aliases.ts';
 import { SharedLimits } from './shared-limits.ts';
-import { type Login, smarthostLogin } from './smarthost-login.ts';
 import { storeGauge } from './store-gauge.ts';
 import { TlsFiles } from './tls-files.ts';
 
@@ -177,7 +176,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       aliases: section.aliases,
       exemptNetworks: section.exempt,
       proxies: section.proxies,
-      delivery: deliverySettings(section, smarthostLogin(section, log)),
+      delivery: deliverySettings(section, log),
       automatic: section.automatic,
     },
     ring,
@@ -334,28 +333,4 @@ async function publishIdentities(
       keepAliases,
     });
   }
-}
-
-/** Behind a translator of addresses there are none; then names alone tell that mail would come back. */
-function publicAddresses(): string[] {
-  const all = Object.values(networkInterfaces()).flatMap((some) => some ?? []);
-  return all.map(({ address }) => address).filter(isPublicAddress);
-}
-
-function deliverySettings(section: GatewaySection, smarthostAuth: (() => Login) | undefined) {
-  const { smarthost, mxPort, allowPrivate, retry } = section.delivery;
-  const host = smarthost === null ? undefined : parseHostPort(smarthost);
-  // On port 53 of this machine stands a real resolver, such as the validating one that DANE wants; only a trial's zone has another port.
-  const onLoopback =
-    section.dns.servers.length > 0 &&
-    section.dns.servers.every((server) => /^(?:127\.|\[::1\])/.test(server) && !server.endsWith(':53'));
-  return {
-    mxPort,
-    // A try-out beside a local zone must be able to deliver there; see the comment in epost.yaml.
-    allowPrivate: allowPrivate || mxPort !== 25 || onLoopback,
-    ownAddresses: publicAddresses(),
-    validating: section.dns.validating,
-    ...(host === undefined ? {} : { smarthost: host, smarthostAuth }),
-    retry: { firstMs: retry.first, maxMs: retry.max, giveUpMs: retry.giveUp },
-  };
 }

@@ -243,7 +243,12 @@ export class SmtpClient {
       reply = await this.#wire.command('AUTH LOGIN');
       for (const answer of [user, password]) if (reply.code === 334) reply = await this.#wire.command(base64(answer));
     }
-    if (reply.code !== 235) throw new StepFault(refusal(reply, 'AUTH'));
+    if (reply.code === 235) return;
+    const refused = refusal(reply, 'AUTH');
+    // A host that says what it heard must not bring the password into logs and notices.
+    const secrets = [base64(`\0${user}\0${password}`), base64(password), password];
+    const text = secrets.reduce((said, secret) => said.replaceAll(secret, '***'), refused.reply);
+    throw new StepFault({ ...refused, reply: text });
   }
 
   /**

@@ -1,5 +1,5 @@
 /** A few idle connections per mail server, so that the next message to it needs no new greeting and no new TLS. Bounded, and closed soon. */
-import { type Credentials, defaultTimes, SmtpClient, type SmtpTimes, type SmtpTrouble } from './connection.ts';
+import { defaultTimes, SmtpClient, type SmtpTimes, type SmtpTrouble } from './connection.ts';
 import type { Hop } from './route.ts';
 import { isOptional, type TlsDemand } from './smtp/tls-demand.ts';
 
@@ -7,8 +7,8 @@ export interface PoolOptions {
   /** Our name in EHLO. */
   readonly hostname: string;
   readonly times?: SmtpTimes;
-  /** Asked for at each new connection to the smarthost, so that a changed password is used at once. */
-  readonly smarthostAuth?: (() => Credentials | undefined) | undefined;
+  /** A host that the operator named does not take our login; `reply` is what it said. */
+  readonly onLoginRefused?: (hop: Hop, user: string, reply: string) => void;
 }
 
 /** Long enough for the next job of a lane; hosts dislike idle clients. */
@@ -55,8 +55,11 @@ export class SmtpPool {
 
   async #open(hop: Hop, tls: TlsDemand): Promise<SmtpClient | { trouble: SmtpTrouble }> {
     const { hostname: name, times = defaultTimes } = this.#options;
-    const auth = hop.isSmarthost === true ? this.#options.smarthostAuth?.() : undefined;
+    const login = hop.named?.login;
+    const auth = login === undefined ? undefined : { user: login.user, password: login.password() };
     const opened = await SmtpClient.open(hop, { name, times, tls, auth });
+    if (auth !== undefined && !(opened instanceof SmtpClient) && opened.trouble.command === 'AUTH')
+      this.#options.onLoginRefused?.(hop, auth.user, opened.trouble.reply);
     if (opened instanceof SmtpClient || opened.trouble.name !== 'tls' || !isOptional(tls) || auth !== undefined)
       return opened;
     // RFC 7435 §3: a host whose TLS is broken gets what a host without TLS gets.
@@ -109,7 +112,7 @@ export class SmtpPool {
   }
 }
 
-/** What a connection has proved is part of what it is good for. */
+/** What a connection has proved, and as whom it is logged in, is part of what it is good for. */
 function keyOf(hop: Hop, tls: TlsDemand): string {
-  return `${hop.name} ${hop.address} ${hop.port} ${tls.kind}`;
+  return `${hop.name} ${hop.address} ${hop.port} ${tls.kind} ${hop.named?.login?.user ?? ''}`;
 }

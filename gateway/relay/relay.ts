@@ -7,7 +7,7 @@ import type { Resolver } from '../dns/answer.ts';
 import type { ReturnPaths } from '../returns/return-path.ts';
 import type { StorageGate } from '../storage/gate.ts';
 import { defaultRetry, type RetrySettings } from './backoff.ts';
-import { type Credentials, defaultTimes, type SmtpTimes } from './connection.ts';
+import { defaultTimes, type SmtpTimes } from './connection.ts';
 import { deliverWorker } from './deliver.ts';
 import type { RelayLog, Told, Trace } from './deliver-parts.ts';
 import { Intake, type IntakeParts } from './intake.ts';
@@ -18,8 +18,8 @@ import { HostPace } from './pace/host-pace.ts';
 import { SmtpPool } from './pool.ts';
 import { lanePrefix } from './relay-job.ts';
 import { ResolverWatch } from './resolver-watch.ts';
-import type { RouteOptions } from './route.ts';
 import { sendingHistory } from './sending-history.ts';
+import { type NamedHost, namedRoute, type StaticRoute } from './static-routes.ts';
 import { Suppression } from './suppression.ts';
 import { TlsBook } from './tls-report/tls-book.ts';
 import { transportSecurity } from './transport/security.ts';
@@ -29,8 +29,9 @@ import { fetchStsPolicy } from './transport/sts-fetch.ts';
 export interface RelaySettings {
   /** 25 unless set. */
   readonly mxPort?: number;
-  readonly smarthost?: RouteOptions['smarthost'];
-  readonly smarthostAuth?: (() => Credentials | undefined) | undefined;
+  /** Where everything goes for which no route says otherwise. */
+  readonly smarthost?: NamedHost;
+  readonly routes?: readonly StaticRoute[];
   /** Whether the resolver's AD bit counts: DANE needs it. */
   readonly validating?: boolean;
   /** Where MTA-STS policies are fetched, for trials: another port, a further authority (PEM). */
@@ -90,7 +91,11 @@ export function startRelay(options: RelayOptions): Relay {
   const pool = new SmtpPool({
     hostname,
     times: settings.times ?? defaultTimes,
-    smarthostAuth: settings.smarthostAuth,
+    onLoginRefused: ({ name, port }, user, reply) =>
+      log.error(
+        { host: `${name}:${port}`, user, reply },
+        'the host that mail goes through refuses our login; the mail waits',
+      ),
   });
   const allowPrivate = settings.allowPrivate ?? false;
   const tls = new TlsBook({
@@ -135,7 +140,7 @@ export function startRelay(options: RelayOptions): Relay {
       ownAddresses: settings.ownAddresses ?? [],
       allowPrivate,
       validating: settings.validating ?? false,
-      ...(settings.smarthost === undefined ? {} : { smarthost: settings.smarthost }),
+      named: namedRoute(settings.routes ?? [], settings.smarthost),
     },
     retry: settings.retry ?? defaultRetry,
     now,

@@ -3,13 +3,15 @@ import { isIP } from 'node:net';
 import { parseDomain } from '../../policy/address.ts';
 import type { Answer, MxRecord, Resolver } from '../dns/answer.ts';
 import { isPublicAddress } from './addresses.ts';
+import type { NamedHost, NamedRoute } from './static-routes.ts';
 
 export interface Hop {
   /** The mail server's name, for TLS and for reports. */
   readonly name: string;
   readonly address: string;
   readonly port: number;
-  readonly isSmarthost?: true;
+  /** The operator named it: its address may be private, and what it has to prove is his word, not the recipient's domain's. */
+  readonly named?: NamedHost;
   /** Its MX record and its address were validated (DNSSEC). */
   readonly validated?: true;
 }
@@ -31,8 +33,8 @@ export interface RouteOptions {
   readonly random: () => number;
   /** Where servers of MX records listen: 25, except where ports below 1024 cannot be had. */
   readonly mxPort: number;
-  /** Everything goes there instead; its address may be private, since the operator named it. */
-  readonly smarthost?: { readonly host: string; readonly port: number };
+  /** Hosts that the operator named. */
+  readonly named?: NamedRoute;
   /** Our own names: mail that would come back to us is cut off. */
   readonly ownNames: readonly string[];
   /** Our own addresses, for a name of ours that we do not know. */
@@ -58,7 +60,8 @@ const later = (why: string): Route => ({ kind: 'later', status: '4.4.3', why, un
 const never = (status: string, why: string): Route => ({ kind: 'never', status, why });
 
 export async function routeTo(domain: string, options: RouteOptions): Promise<Route> {
-  if (options.smarthost !== undefined) return smarthostRoute(options.smarthost, options.resolver);
+  const named = options.named?.(domain);
+  if (named !== undefined) return toNamed(named, options.resolver);
   const answer = await options.resolver.resolve(domain, 'MX');
   if (answer.kind === 'unknown') return later(`the mail servers of ${domain} could not be looked up: ${answer.reason}`);
   if (answer.kind === 'nxdomain') return never('5.1.2', `the domain ${domain} does not exist`);
@@ -151,22 +154,19 @@ async function lookUp(name: string, resolver: Resolver): Promise<Found> {
   return { kind: 'none' };
 }
 
-async function smarthostRoute(smarthost: { host: string; port: number }, resolver: Resolver): Promise<Route> {
-  const { host, port } = smarthost;
-  const isSmarthost = true as const;
+async function toNamed(named: NamedHost, resolver: Resolver): Promise<Route> {
+  const { host, port } = named;
   const group = `${host}:${port}`.slice(0, maxGroupChars);
-  if (isIP(host) !== 0) return { kind: 'hosts', group, hops: [{ name: host, address: host, port, isSmarthost }] };
+  const hosts = (addresses: readonly string[]): Route => ({
+    kind: 'hosts',
+    group,
+    hops: addresses.map((address) => ({ name: host, address, port, named })),
+  });
+  if (isIP(host) !== 0) return hosts([host]);
   // RFC 6761 §6.3: localhost is not asked for.
-  if (host === 'localhost')
-    return { kind: 'hosts', group, hops: [{ name: host, address: '127.0.0.1', port, isSmarthost }] };
+  if (host === 'localhost') return hosts(['127.0.0.1']);
   const found = await lookUp(host, resolver);
-  if (found.kind === 'addresses') {
-    return {
-      kind: 'hosts',
-      group,
-      hops: found.addresses.slice(0, maxHops).map(({ address }) => ({ name: host, address, port, isSmarthost })),
-    };
-  }
-  // A smarthost that does not exist is our own mistake, not the recipient's: mail waits until it is corrected.
-  return later(`the smarthost ${host} has no address: ${found.kind === 'unknown' ? found.why : 'no such name'}`);
+  if (found.kind === 'addresses') return hosts(found.addresses.slice(0, maxHops).map(({ address }) => address));
+  // A host that does not exist is our own mistake, not the recipient's: mail waits until it is corrected.
+  return later(`the host ${host} has no address: ${found.kind === 'unknown' ? found.why : 'no such name'}`);
 }

@@ -76,6 +76,59 @@ it('rates are a number and a time', () => {
     expect(problemsOf(good.replace('total: 2000/h', `total: ${wrong}`)).join()).toContain('gateway.automatic.total');
 });
 
+describe('routes', () => {
+  const withRoutes = (routes: string): string => good.replace('routes: []', `routes: ${routes}`);
+
+  it('are read with their domains in canonical form', () => {
+    const text = withRoutes(
+      "[{to: [Example.NET, '*.BÜCHER.example'], via: 'mail.example.net:587', tls: verified}, {to: [x.example], via: mx}]",
+    );
+    expect(parseConfig(text, 'f').gateway?.delivery.routes).toEqual([
+      { to: ['example.net', '*.xn--bcher-kva.example'], via: 'mail.example.net:587', tls: 'verified', login: null },
+      { to: ['x.example'], via: 'mx', tls: 'opportunistic', login: null },
+    ]);
+  });
+
+  it.each([
+    [
+      'a place that is none',
+      '[{to: [a.example], via: nowhere}]',
+      'routes.0.via: found "nowhere", expected HOST:PORT, or mx',
+    ],
+    [
+      'a star in the middle',
+      "[{to: ['a.*.example'], via: mx}]",
+      'routes.0.to.0: found "a.*.example", expected a domain',
+    ],
+    ['a star alone', "[{to: ['*'], via: mx}]", 'routes.0.to.0: found "*", expected a domain'],
+    [
+      'a domain twice',
+      '[{to: [a.example], via: mx}, {to: [A.example], via: mx}]',
+      'routes.1.to.0: found "A.example", expected each domain in one place only',
+    ],
+    ['no domain', '[{to: [], via: mx}]', 'routes.0.to: found [], expected at least 1'],
+    [
+      'TLS that is none',
+      "[{to: [a.example], via: 'h:25', tls: maybe}]",
+      'routes.0.tls: found "maybe", expected "opportunistic" or "encrypted" or "verified"',
+    ],
+    ['TLS where the domain decides', '[{to: [a.example], via: mx, tls: encrypted}]', 'expected no tls beside via: mx'],
+    [
+      'a login where nobody is named',
+      '[{to: [a.example], via: mx, login: {user: u, passwordFile: /p}}]',
+      'expected no login beside via: mx',
+    ],
+    [
+      'a certificate for an address',
+      "[{to: [a.example], via: '192.0.2.1:25', tls: verified}]",
+      'expected a host name in via',
+    ],
+    ['a key that is none', '[{to: [a.example], via: mx, user: u}]', 'found the unknown key "user"'],
+  ])('refused: %s', (_why, routes, said) => {
+    expect(problemsOf(withRoutes(routes)).join()).toContain(said);
+  });
+});
+
 describe('a configuration with mistakes', () => {
   it('tells all of them at once, each with its line, what was found, what was expected and what to do', () => {
     const bad = good

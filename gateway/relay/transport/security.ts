@@ -5,6 +5,7 @@ import { AnswerCache } from '../../dns/answer-cache.ts';
 import type { TlsWish } from '../relay-job.ts';
 import type { Hop } from '../route.ts';
 import type { TlsDemand } from '../smtp/tls-demand.ts';
+import type { NamedTls } from '../static-routes.ts';
 import { type AppliedPolicy, noPolicy, type TlsFailure } from '../tls-report/session-result.ts';
 import { daneOf } from './dane.ts';
 import { namesServer, type StsPolicy } from './mta-sts.ts';
@@ -56,6 +57,11 @@ const opportunistic: Extract<Security, { kind: 'demand' }> = {
   policy: noPolicy,
 };
 const certified: Extract<Security, { kind: 'demand' }> = { ...opportunistic, demand: { kind: 'public-authority' } };
+const demandOfNamed: Readonly<Record<NamedTls, Security>> = {
+  opportunistic,
+  encrypted: { ...opportunistic, demand: { kind: 'encrypted' } },
+  verified: certified,
+};
 const tlsaPolicy: AppliedPolicy = { type: 'tlsa', strings: [], mx: [] };
 
 export function transportSecurity({ resolver, policyFor, marks, now, log }: TransportParts): Transport {
@@ -68,10 +74,10 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
 
   return {
     async of(domain, hop, wish) {
+      const isRequired = wish === 'required';
+      if (hop.named !== undefined) return isRequired ? certified : demandOfNamed[hop.named.tls ?? 'opportunistic'];
       // RFC 8689 §4.3: no policy of the recipient's side keeps such a message from going.
       if (wish === 'optional') return opportunistic;
-      const isRequired = wish === 'required';
-      if (hop.isSmarthost === true) return isRequired ? certified : opportunistic;
       if (hop.validated === true) {
         const dane = await daneOf(hop.name, hop.port, resolver);
         if (dane.kind === 'unknown') {

@@ -3,6 +3,7 @@ import type { Resolver } from '../../../gateway/dns/answer.ts';
 import { createResolver } from '../../../gateway/dns/resolver.ts';
 import { isPublicAddress } from '../../../gateway/relay/addresses.ts';
 import { type RouteOptions, routeTo } from '../../../gateway/relay/route.ts';
+import { namedRoute } from '../../../gateway/relay/static-routes.ts';
 import { type DnsServer, startDnsServer, type Zone } from '../dns-server.ts';
 
 const mx = (...records: [number, string][]) => ({
@@ -94,13 +95,41 @@ describe('the way to a domain', () => {
   });
 
   test('a smarthost takes everything, and a missing one is our own mistake', async () => {
-    const smarthost = { host: '127.0.0.1', port: 2600 };
-    expect(await routeTo('null.example', { ...options, smarthost })).toMatchObject({
+    const named = namedRoute([], { host: '127.0.0.1', port: 2600 });
+    expect(await routeTo('null.example', { ...options, named })).toMatchObject({
       kind: 'hosts',
       hops: [{ address: '127.0.0.1', port: 2600 }],
     });
-    const missing = { host: 'gone.example', port: 25 };
-    expect(await routeTo('plain.example', { ...options, smarthost: missing })).toMatchObject({ kind: 'later' });
+    const missing = namedRoute([], { host: 'gone.example', port: 25 });
+    expect(await routeTo('plain.example', { ...options, named: missing })).toMatchObject({ kind: 'later' });
+  });
+});
+
+describe('routes that the operator named', () => {
+  const host = (name: string) => ({ host: name, port: 25 });
+  const named = namedRoute(
+    [
+      { to: ['a.example', '*.b.example'], via: host('one') },
+      { to: ['*.deep.b.example'], via: host('two') },
+      { to: ['own.b.example'], via: 'mx' },
+    ],
+    host('smarthost'),
+  );
+  test.each([
+    ['a domain by its name', 'a.example', 'one'],
+    ['what is below it is not meant', 'x.a.example', 'smarthost'],
+    ['what is below a star, at any depth', 'x.y.b.example', 'one'],
+    ['but not the domain after the star', 'b.example', 'smarthost'],
+    ['nor one that only ends alike', 'xb.example', 'smarthost'],
+    ['the nearest star', 'x.deep.b.example', 'two'],
+    ['a name before all stars, and the domain’s own servers in spite of a smarthost', 'own.b.example', undefined],
+    ['a domain of one label', 'example', 'smarthost'],
+  ])('%s', (_why, domain, expected) => {
+    expect(named(domain)?.host).toBe(expected);
+  });
+
+  test('without a smarthost all others go to their own servers', () => {
+    expect(namedRoute([{ to: ['a.example'], via: host('one') }], undefined)('b.example')).toBeUndefined();
   });
 });
 

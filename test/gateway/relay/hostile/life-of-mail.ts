@@ -12,7 +12,7 @@ import { returnPaths } from '../../../../gateway/returns/return-path.ts';
 import type { Attempt, Job, Mark, NewJob, Queue, Worker } from '../../../../queue/queue.ts';
 import { openGate } from '../../storage/open-gate.ts';
 
-const quiet = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+type Said = (fields: object, message: string) => void;
 
 export const shortMessage = Buffer.from(
   'From: Alice <alice@example.org>\r\nTo: x@dest.example\r\nSubject: hi\r\nMessage-ID: <1@example.org>\r\n\r\nHello\r\n.dot\r\n',
@@ -32,6 +32,8 @@ export interface LifeOptions {
   readonly settings?: RelaySettings;
   readonly tell?: (facts: NoticeFacts) => Told;
   readonly marks?: Map<string, Uint8Array>;
+  /** Hears of every line of the log. */
+  readonly log?: (level: string, fields: object, message: string) => void;
   /** No more attempts than these. */
   readonly attempts?: number;
 }
@@ -91,6 +93,13 @@ function handQueue(marks: Map<string, Uint8Array>) {
   return { queue: queue as Queue, added, attempt: async (job: Job) => worker!(job, new AbortController().signal) };
 }
 
+function logTo(
+  hear: NonNullable<LifeOptions['log']> = () => undefined,
+): Record<'debug' | 'info' | 'warn' | 'error', Said> {
+  const at = (level: string) => (fields: object, message: string) => hear(level, fields, message);
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
 export async function lifeOf(options: LifeOptions): Promise<Life> {
   const dir = await mkdtemp(join(tmpdir(), 'epost-hostile-'));
   const startedAt = Date.now();
@@ -131,7 +140,7 @@ export async function lifeOf(options: LifeOptions): Promise<Life> {
     maxMessageBytes: 30_000_000,
     now: () => time,
     random: () => 0.5,
-    log: quiet,
+    log: logTo(options.log),
     trace: (_id, event) => events.push(event),
   });
   const recipients = [...(options.recipients ?? ['a@dest.example'])];

@@ -331,6 +331,42 @@ describe('TLS', () => {
     expect(await open()).toMatchObject({ name: 'protocol' });
   });
 
+  const encoded = (text: string): string => Buffer.from(text).toString('base64');
+
+  it('a host that knows LOGIN alone gets the name and the password one after the other', async () => {
+    const asked = ['334 VXNlcm5hbWU6', '334 UGFzc3dvcmQ6', '235 2.7.0 ok'];
+    await ordinary({
+      ehlo: ['STARTTLS', 'AUTH LOGIN'],
+      on: (line, says) => {
+        if (!/^(?:AUTH LOGIN|dQ==|c2VjcmV0)$/.test(line)) return false;
+        says.say(asked.shift() ?? '503 5.5.1 enough');
+        return true;
+      },
+    });
+    expect(await open({ kind: 'opportunistic' }, { user: 'u', password: 'secret' })).toBeInstanceOf(SmtpClient);
+    expect(asked).toEqual([]);
+  });
+
+  it.each(['AUTH PLAIN', 'AUTH LOGIN'])(
+    'a host that refuses %s, and repeats what it heard, tells nobody the password',
+    async (mechanism) => {
+      let wanted = mechanism === 'AUTH LOGIN' ? 2 : 0;
+      await ordinary({
+        ehlo: ['STARTTLS', mechanism],
+        on: (line, says) => {
+          if (!/^(?:AUTH|dQ==|c2VjcmV0)/.test(line)) return false;
+          wanted -= 1;
+          if (wanted >= 0) says.say('334 ');
+          else says.say(`535 5.7.8 no: "${line}" (${encoded('secret')}, secret, ${encoded('\0u\0secret')})`);
+          return true;
+        },
+      });
+      const trouble = await open({ kind: 'opportunistic' }, { user: 'u', password: 'secret' });
+      expect(trouble).toMatchObject({ command: 'AUTH', code: 535, reply: expect.stringContaining('535 5.7.8 no') });
+      expect(JSON.stringify(trouble)).not.toMatch(new RegExp(`secret|${encoded('secret')}|${encoded('\0u\0secret')}`));
+    },
+  );
+
   it('a password goes under TLS alone', async () => {
     const auth = { user: 'u', password: 'secret' };
     await ordinary({ ehlo: ['AUTH PLAIN'] });

@@ -87,9 +87,9 @@ describe('what a connection has to prove', () => {
       wanted: { demand: { kind: 'opportunistic' } },
     },
     {
-      why: 'a smarthost is named by the operator',
+      why: 'a host that the operator named is his affair',
       policy: enforce,
-      hop: { isSmarthost: true },
+      hop: { named: {} },
       wanted: { demand: { kind: 'opportunistic' } },
     },
     {
@@ -121,6 +121,17 @@ describe('what a connection has to prove', () => {
       wish: 'required',
       wanted: { kind: 'unprovable' },
     },
+    {
+      why: 'what he demands of it holds, also where the sender waives TLS',
+      hop: { named: { tls: 'verified' } },
+      wish: 'optional',
+      wanted: { demand: { kind: 'public-authority' } },
+    },
+    {
+      why: 'TLS with any certificate, where he demands that',
+      hop: { named: { tls: 'encrypted' } },
+      wanted: { demand: { kind: 'encrypted' } },
+    },
     { why: 'nor one of which nobody says anything', wish: 'required', wanted: { kind: 'unprovable' } },
     {
       why: 'a domain that is its own server needs nobody to vouch for the name',
@@ -135,8 +146,8 @@ describe('what a connection has to prove', () => {
       wanted: { kind: 'refused' },
     },
     {
-      why: 'a smarthost has to be proved, too',
-      hop: { isSmarthost: true },
+      why: 'a host that the operator named has to be proved, too',
+      hop: { named: {} },
       wish: 'required',
       wanted: { demand: { kind: 'public-authority' } },
     },

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
-import type { Folder } from '../mail/folder.ts';
+import type { Folder, MessageEntry } from '../mail/folder.ts';
 import type { Mailbox } from '../mail/mailbox.ts';
 import { firstValue, readFields } from './header/fields.ts';
 import { decodeOutline } from './imap/message/outline.ts';
@@ -11,6 +11,9 @@ import { decodeOutline } from './imap/message/outline.ts';
 const lookedAt = 50;
 // After that the same message put there again is meant to be there again.
 const twinMs = 86_400_000;
+
+// Read once, not again with each message that is sent after it.
+const names = new WeakMap<MessageEntry, string>();
 
 async function sentFolder(mailbox: Mailbox): Promise<Folder | undefined> {
   const info = mailbox.folders().find(({ specialUse }) => specialUse === '\\Sent');
@@ -26,23 +29,27 @@ function messageIdOf(header: Buffer): string | undefined {
   return firstValue(header, readFields(header, { start: 0, end: end === -1 ? header.length : end + 2 }), 'message-id');
 }
 
+/** The Message-ID of one that is there already; undefined where it has none, or no outline yet. */
+function nameOf(folder: Folder, entry: MessageEntry): string | undefined {
+  const known = names.get(entry);
+  if (known !== undefined) return known;
+  const header = decodeOutline(folder.summary(entry.uid))?.header;
+  const name = header === undefined ? undefined : messageIdOf(header);
+  if (name !== undefined) names.set(entry, name);
+  return name;
+}
+
 /** Keeps a copy of what was sent, unless it is there. Without a Sent folder, or a Message-ID to know it by, nothing is kept. */
 export async function keepSentCopy(mailbox: Mailbox, message: Buffer, now: number): Promise<void> {
   const messageId = messageIdOf(message);
   const folder = await sentFolder(mailbox);
   if (folder === undefined || messageId === undefined) return;
-  const hasIt = folder
-    .entries()
-    .slice(-lookedAt)
-    .some(({ uid }) => {
-      const header = decodeOutline(folder.summary(uid))?.header;
-      return header !== undefined && messageIdOf(header) === messageId;
-    });
-  if (hasIt) return;
+  const newest = folder.entries().slice(-lookedAt);
+  if (newest.some((entry) => nameOf(folder, entry) === messageId)) return;
   const id = copyId(mailbox.address, messageId);
-  await folder.appendOnce(message, { id, internalDate: now });
-  const uid = folder.delivered(id);
-  if (uid !== undefined) await folder.setFlags([uid], 'add', ['\\Seen']);
+  await folder.appendOnce(message, { id, flags: ['\\Seen'], internalDate: now });
+  const entry = folder.entry(folder.delivered(id) ?? 0);
+  if (entry !== undefined) names.set(entry, messageId);
 }
 
 /** The copy that {@link keepSentCopy} made of the message that a program now puts into this folder; undefined when there is none. */

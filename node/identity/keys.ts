@@ -8,6 +8,7 @@ import {
   verify,
 } from 'node:crypto';
 import { IdentityFault } from './fault.ts';
+import { nameOfSignature, Proven } from './proven.ts';
 
 /** An Ed25519 key (RFC 8032) that signs. The secret stays inside. */
 export interface SigningKey {
@@ -44,12 +45,20 @@ const ed25519Public = Buffer.from('302a300506032b6570032100', 'hex');
 const x25519Private = Buffer.from('302e020100300506032b656e04220420', 'hex');
 const x25519Public = Buffer.from('302a300506032b656e032100', 'hex');
 
+// Some minutes of a busy node; 32 octets each.
+const proven = new Proven(8_192);
+
 export function signingKeyFromSeed(seed: Uint8Array): SigningKey {
   const key = privateKey(ed25519Private, seed);
+  const own = publicBytes(key);
   return {
-    public: publicBytes(key),
-    // Not the Buffer that node:crypto gives: it compares and prints unlike the Uint8Array it claims to be.
-    sign: (bytes) => Uint8Array.from(sign(null, bytes, key)),
+    public: own,
+    sign: (bytes) => {
+      // Not the Buffer that node:crypto gives: it compares and prints unlike the Uint8Array it claims to be.
+      const signature = Uint8Array.from(sign(null, bytes, key));
+      proven.add(nameOfSignature(own, signature, bytes));
+      return signature;
+    },
   };
 }
 
@@ -87,9 +96,13 @@ const verifyKeys = new Map<string, KeyObject>();
 
 /** Whether this is the Ed25519 signature of exactly these bytes. False for keys and signatures of a wrong form. */
 export function verifySignature(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
-  if (publicKey.length !== keyBytes || signature.length !== 64) return false;
+  if (publicKey.length !== keyBytes || signature.length !== signatureBytes) return false;
+  const name = nameOfSignature(publicKey, signature, bytes);
+  if (proven.has(name)) return true;
   try {
-    return verify(null, bytes, verifyKey(publicKey), signature);
+    const holds = verify(null, bytes, verifyKey(publicKey), signature);
+    if (holds) proven.add(name);
+    return holds;
   } catch {
     return false; // not a point of the curve
   }

@@ -55,7 +55,7 @@ export function deliverTo(mailbox: Mailbox, parts: DeliveryParts): (opened: Open
         mailbox.keep(letter.message),
         insert(await targetOf(mailbox, placement.placing), vouched.letter, { id, at: opened.at }),
       ]);
-      if (placement.placing === 'accept') await control?.welcomed(vouched.letter, vouched.opened);
+      if (placement.placing === 'accept' && placement.author !== undefined) await control?.welcomed(placement.author);
       return { verdict: 'accepted' };
     } catch (error) {
       return answerTo(error);

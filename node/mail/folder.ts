@@ -66,7 +66,10 @@ export interface Folder {
     options: { readonly flags: readonly string[]; readonly internalDate: number },
   ): Promise<{ uid: number }>;
   /** A message made on this node about the event `id` (32 octets): inserted once, as a delivery is. */
-  appendOnce(bytes: Uint8Array, options: { readonly id: Uint8Array; readonly internalDate: number }): Promise<void>;
+  appendOnce(
+    bytes: Uint8Array,
+    options: { readonly id: Uint8Array; readonly flags?: readonly string[]; readonly internalDate: number },
+  ): Promise<void>;
   /** Idempotent by the notification's id, over restarts and rebuilds too; `uid` is undefined when the known one has gone since. */
   insertRef(delivery: Delivery): Promise<{ readonly kind: 'inserted' | 'known'; readonly uid: number | undefined }>;
   /** The uid of what came in under this id, if it is still there and not forgotten (30 days). */

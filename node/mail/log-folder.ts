@@ -144,10 +144,10 @@ export class LogFolder implements Folder {
 
   async appendOnce(
     bytes: Uint8Array,
-    { id, internalDate }: { readonly id: Uint8Array; readonly internalDate: number },
+    options: { readonly id: Uint8Array; readonly flags?: readonly string[]; readonly internalDate: number },
   ): Promise<void> {
     const ref = await this.#options.vault.store(bytes);
-    await this.insertRef({ id, ref, internalDate, envelopeFrom: '', trace: '' });
+    await this.insertRef({ ...options, ref, envelopeFrom: '', trace: '' });
   }
 
   async insertRef(delivery: Delivery): Promise<{ kind: 'inserted' | 'known'; uid: number | undefined }> {

@@ -13,6 +13,8 @@ const keepDecisionsMs = 16 * 86_400_000;
 /** More than anybody knows; a row is some 100 octets. Whoever was heard of longest ago goes first. */
 const maxRows = 50_000;
 const sweepAfter = 1_000;
+/** Who wrote today is not written down again with every letter: years are counted here. */
+const newsMs = 86_400_000;
 
 type Kind = 'seen' | 'wrote' | 'decided';
 
@@ -53,7 +55,9 @@ export class RecipientBook {
 
   /** His proven mail came into the inbox, or it was written to him. */
   async meet(kind: 'seen' | 'wrote', address: string): Promise<void> {
-    await this.#put(`${kind} ${digest(address)}`);
+    const key = `${kind} ${digest(address)}`;
+    const age = this.#now() - (this.#db.get(key)?.at ?? Number.NEGATIVE_INFINITY);
+    if (age < 0 || age > newsMs) await this.#put(key);
   }
 
   knows(kind: 'seen' | 'wrote', address: string): boolean {

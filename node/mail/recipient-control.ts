@@ -19,15 +19,16 @@ import type { RecipientBook } from './recipient-book.ts';
 import { seenOutside } from './seen-outside.ts';
 
 export type Placement =
-  | { readonly kind: 'place'; readonly placing: Exclude<Placing, 'reject'> }
+  /** `author`: who wrote it, where that is proven. */
+  | { readonly kind: 'place'; readonly placing: Exclude<Placing, 'reject'>; readonly author?: string }
   | { readonly kind: 'refuse'; readonly rule: string }
   | { readonly kind: 'later'; readonly reason: string };
 
 export interface RecipientControl {
   /** The same notification gets the same answer again, but for `later`. */
   place(letter: MailLetter, opened: Opened): Promise<Placement>;
-  /** To be called when it is in the inbox. */
-  welcomed(letter: MailLetter, opened: Opened): Promise<void>;
+  /** To be called with the proven author of what is in the inbox. */
+  welcomed(author: string): Promise<void>;
 }
 
 export interface RecipientControlParts {
@@ -51,23 +52,21 @@ export function recipientControl(parts: RecipientControlParts): RecipientControl
   return {
     async place(letter, opened) {
       const known = book.decision(opened.id);
-      if (known !== undefined) return placementOf(known.placed as Placing, known.rule);
       const evidence = evidenceOf(letter, opened, parts);
+      if (known !== undefined) return placementOf(known.placed as Placing, known.rule, evidence);
       const { standing, address } = evidence.identity;
       if (standing === 'slowed' && limits.take(`slowed ${address}`, 1, slowedRate, now()).kind === 'over')
         return { kind: 'later', reason: `${address} is slowed by the authority of the ring` };
       const own = policy();
       // Nothing to decide, and nothing to tell: the organisation's verdict is in its own trace.
-      if (own === undefined && standing !== 'blocked') return { kind: 'place', placing: evidence.organisation.verdict };
+      if (own === undefined && standing !== 'blocked') return placementOf(evidence.organisation.verdict, '', evidence);
       const decision = decideForRecipient(own ?? noPolicy, evidence, limits, now());
       trace(letter.trace, { ...decisionEvent(decision, evidence), recipient });
       await book.decided(opened.id, decision.verdict, decision.rule);
-      return placementOf(decision.verdict, decision.rule);
+      return placementOf(decision.verdict, decision.rule, evidence);
     },
-    async welcomed(letter, opened) {
-      const evidence = evidenceOf(letter, opened, parts);
-      // Or a forger would make himself known under other people's names.
-      if (authorIsProven(evidence)) await book.meet('seen', personOf(evidence.author.address));
+    async welcomed(author) {
+      await book.meet('seen', personOf(author));
     },
   };
 }
@@ -83,8 +82,10 @@ const noPolicy: Policy = {
   default: 'accept',
 };
 
-function placementOf(placing: Placing, rule: string): Placement {
-  return placing === 'reject' ? { kind: 'refuse', rule } : { kind: 'place', placing };
+function placementOf(placing: Placing, rule: string, evidence: Evidence): Placement {
+  if (placing === 'reject') return { kind: 'refuse', rule };
+  // Only the proven one: or a forger would make himself known under other people's names.
+  return { kind: 'place', placing, ...(authorIsProven(evidence) ? { author: evidence.author.address } : {}) };
 }
 
 function evidenceOf(

@@ -5,6 +5,7 @@ import { checkIdentityCertificate, type IdentityCertificate, type Trust } from '
 import type { SigningKey } from '../identity/keys.ts';
 import { addressShape, timeShape } from '../identity/shapes.ts';
 import { encodeSigned, readSigned, signBytes } from '../identity/signed.ts';
+import { VerifiedBefore } from '../identity/verified-before.ts';
 import { sha256 } from './block-cipher.ts';
 
 /** What an identity says of itself, signed by its own key: where it can be reached. */
@@ -116,10 +117,17 @@ export function entryHash({ certificate, record }: DirectoryEntry): Uint8Array {
   return sha256(certificate, record ?? '');
 }
 
+// Whoever brings a block in an identity's name is looked up in its record.
+const recordsRead = new VerifiedBefore<IdentityRecord>(500);
+
 function readRecord(bytes: Uint8Array, certificate: IdentityCertificate): IdentityRecord | undefined {
+  if (bytes.length > maxRecordBytes) return undefined;
   const signer = certificate.signingKey;
-  const read = readSigned(tag, bytes, { shape: recordShape, maxBytes: maxRecordBytes, signer });
-  return read.kind === 'verified' && read.value.address === certificate.address ? read.value : undefined;
+  const record = recordsRead.find(signer, bytes, () => {
+    const read = readSigned(tag, bytes, { shape: recordShape, maxBytes: maxRecordBytes, signer });
+    return read.kind === 'verified' ? read.value : undefined;
+  });
+  return record?.address === certificate.address ? record : undefined;
 }
 
 /** Whether `left` replaces `right`: one in force before a revoked one, then the later certificate, then the newer record. A total order. */

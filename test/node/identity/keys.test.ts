@@ -29,15 +29,37 @@ describe('signing', () => {
     fc.assert(
       fc.property(bytes(32), fc.uint8Array({ maxLength: 200 }), fc.nat(), (seed, message, at) => {
         const key = signingKeyFromSeed(seed);
-        const signature = key.sign(message);
+        const signature = nobleEd25519.sign(seed, message);
         expect(Buffer.compare(key.public, nobleEd25519.publicKey(seed))).toBe(0);
-        expect(Buffer.compare(signature, nobleEd25519.sign(seed, message))).toBe(0);
+        // Before this process has signed it: what it signed itself it would not look at again.
+        expect(verifySignature(key.public, message, signature)).toBe(true);
+        expect(Buffer.compare(signature, key.sign(message))).toBe(0);
         const changed = Uint8Array.from(signature);
         changed[at % 64] = (changed[at % 64] ?? 0) ^ (1 << (at % 8));
         for (const verify of [verifySignature, nobleEd25519.verify]) {
           expect(verify(key.public, message, signature)).toBe(true);
           expect(verify(key.public, message, changed)).toBe(false);
         }
+      }),
+      { numRuns: 25 },
+    );
+  });
+
+  it('what held once holds for these octets only', () => {
+    fc.assert(
+      fc.property(bytes(32), fc.uint8Array({ minLength: 1, maxLength: 200 }), fc.nat(), (seed, message, at) => {
+        const key = signingKeyFromSeed(seed);
+        const other = signingKeyFromSeed(seed.map((octet) => octet ^ 1));
+        const signature = key.sign(message);
+        expect(verifySignature(key.public, message, signature)).toBe(true);
+        const changed = Uint8Array.from(message);
+        changed[at % message.length] = (changed[at % message.length] ?? 0) ^ 1;
+        expect(verifySignature(key.public, changed, signature)).toBe(false);
+        expect(verifySignature(other.public, message, signature)).toBe(false);
+        // The same octets in a row, cut elsewhere.
+        const longer = Buffer.concat([signature.subarray(63), message]);
+        expect(verifySignature(key.public, longer, signature.subarray(0, 63))).toBe(false);
+        for (let times = 0; times < 2; times += 1) expect(verifySignature(key.public, changed, signature)).toBe(false);
       }),
       { numRuns: 25 },
     );

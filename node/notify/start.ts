@@ -48,8 +48,11 @@ export async function startNotify(options: NotifyOptions): Promise<Notify> {
   const takeReceipt = async (bytes: Uint8Array): Promise<boolean> => {
     const read = readReceipt(bytes);
     if (read === undefined) return false;
-    const removed = await pending.answer(read.receipt, read.signer, now());
-    const mine = await sender.takeRead(read.receipt, read.signer);
+    // Side by side, so that both are in one commit of the disk.
+    const [removed, mine] = await Promise.all([
+      pending.answer(read.receipt, read.signer, now()),
+      sender.takeRead(read.receipt, read.signer),
+    ]);
     return removed > 0 || mine;
   };
   const keeper = new PendingKeeper({ overlay, table: pending, peers, takeReceipt, now, log });

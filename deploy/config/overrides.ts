@@ -50,6 +50,7 @@ function onPortBase(config: Config, base: number): Config {
     ...config,
     node: { ...node, listen: node.listen.map((address) => address.replace(/\/tcp\/[0-9]+$/, `/tcp/${port('ring')}`)) },
     access: {
+      ...access,
       submission: { ...access.submission, port: port('submission') },
       ...(access.submissions === undefined
         ? {}

@@ -152,6 +152,12 @@ export const configSchema = z.strictObject({
     submissions: listener('submission over TLS from the first octet (RFC 8314); none where it is absent').optional(),
     imap: listener('IMAP (STARTTLS)'),
     imaps: listener('IMAP over TLS'),
+    flagDelay: duration
+      .refine((ms) => ms <= 10_000, 'expected 0s to 10s')
+      .prefault('250ms')
+      .describe(
+        'a change of flags is answered once its writing has begun, unless an older one is not written after this long; 0s: when it is written',
+      ),
   }),
   gateway: z
     .strictObject({

@@ -57,6 +57,9 @@ access:
   submissions: {host: 127.0.0.1, port: ${port('submissions')}}
   imap: {host: 127.0.0.1, port: ${port('imap')}}
   imaps: {host: 127.0.0.1, port: ${port('imaps')}}
+  # A change of flags (read, flagged, …) is answered once its writing has begun, unless an older one is not written after this long: so much a power cut
+  # may lose of flags, and of nothing else. 0s: it is answered when it is written.
+  flagDelay: 250ms
 ${choices.gateway ? gatewayText(choices, port('mx')) : '\n# No gateway runs here; `epost init` on the first machine made one.\n'}
 # Health (/healthz, /readyz) and Prometheus metrics (/metrics). Keep it on loopback. null switches it off.
 http: {host: 127.0.0.1, port: ${port('http')}}

@@ -1,4 +1,5 @@
 import path from 'node:path';
+import { imapLimits } from '../../node/access/imap/limits.ts';
 import { startImap } from '../../node/access/imap/server.ts';
 import { LoginGate, sleep } from '../../node/access/login-gate.ts';
 import { startSubmission } from '../../node/access/submission/server.ts';
@@ -116,7 +117,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
   });
 
   await users.settled(settleMs);
-  const { submission, submissions, imap, imaps } = config.access;
+  const { submission, submissions, imap, imaps, flagDelay } = config.access;
   // One gate for both, so that a guesser who changes the door starts no new count.
   const gate = new LoginGate({ accounts: users, now: Date.now, sleep, log });
   const imapServer = await startImap({
@@ -127,6 +128,7 @@ async function startNode(part: Part, tls: TlsFiles): Promise<Record<string, stri
     tls,
     accounts: users,
     gate,
+    limits: { ...imapLimits, flagDelayMs: flagDelay },
     now: Date.now,
     log,
   });

@@ -49,6 +49,7 @@ export class FolderShelf {
     try {
       const folder = await opening;
       folder.glance();
+      if (folder.unwritten > 0) await folder.settled();
       return folder;
     } catch (error) {
       // The next caller tries again.

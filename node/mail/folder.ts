@@ -1,3 +1,4 @@
+import type { EarlyChange } from './early-flags.ts';
 import type { MessageRef } from './message-ref.ts';
 import type { Found } from './message-texts.ts';
 import type { TextColumn, Texts, Wanted } from './text-columns.ts';
@@ -39,7 +40,8 @@ export interface Delivery {
 }
 
 /**
- * One mail folder. Every change is in the ring (own disk and write quorum) before its promise resolves; changes made at once share heads.
+ * One mail folder. Every change is in the ring (own disk and write quorum) before its promise resolves, but for {@link setFlagsEarly}; changes made at
+ * once share heads.
  * Throws MailFault: `unavailable` (nothing was changed), `folder-gone`, `bad-flag`.
  */
 export interface Folder {
@@ -90,6 +92,21 @@ export interface Folder {
     flags: readonly string[],
     unchangedSince: number,
   ): Promise<{ readonly entries: readonly MessageEntry[]; readonly modified: readonly number[] }>;
+  /**
+   * The same as {@link setFlags} without a wait for the disk, where it need not be waited for (early-flags.ts); undefined where it must. Written in its turn
+   * with all other changes, and told by {@link onChange} when it is. `entries` and the counts show it then and not before: whoever must not miss it waits
+   * for {@link settled}; who gets the folder from its mailbox has waited. Not for who is told modseqs.
+   */
+  setFlagsEarly(
+    uids: readonly number[],
+    mode: 'set' | 'add' | 'remove',
+    flags: readonly string[],
+    maxDelayMs: number,
+  ): EarlyChange | undefined;
+  /** Changes by {@link setFlagsEarly} that are not written yet. */
+  readonly unwritten: number;
+  /** Resolves when those of now are written, or have failed. */
+  settled(): Promise<void>;
   /** Removes exactly these messages, whatever their flags; gives the uids that were there. */
   expunge(uids: readonly number[]): Promise<readonly number[]>;
   /** The copies share the blocks. `from[i]` became `to[i]`; uids that are not there are left out. */

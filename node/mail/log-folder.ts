@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Log as PostLog } from '../log/log.ts';
+import { type EarlyChange, EarlyFlags } from './early-flags.ts';
 import { asMailFault, MailFault } from './fault.ts';
 import { canonicalFlags, changedFlags, type FlagMode } from './flags.ts';
 import type { Delivery, Folder, FolderChange, MessageEntry } from './folder.ts';
+import { changesBetween, changesOf } from './folder-changes.ts';
 import { FolderIndex, type FolderOutcome } from './folder-index.ts';
 import { encodeFolderRecord, takesUid } from './folder-record.ts';
 import { decodeFolderIndex, encodeFolderIndex } from './folder-snapshot.ts';
@@ -64,6 +66,7 @@ export class LogFolder implements Folder {
   #serial = 0;
   /** Messages whose flags change in the head being planned. */
   readonly #flagged = new Set<number>();
+  readonly #early = new EarlyFlags();
 
   constructor(options: Options) {
     this.#options = options;
@@ -169,7 +172,7 @@ export class LogFolder implements Folder {
     unchangedSince: number,
   ): Promise<{ readonly entries: readonly MessageEntry[]; readonly modified: readonly number[] }> {
     const modified = new Set<number>();
-    return this.#writer.write({
+    const answer = await this.#writer.write({
       plan: (earlier) => {
         const canonical = canonicalFlags(flags, this.#index.pool);
         // Changes that go into the same head are not in the index yet, and come before this one.
@@ -192,6 +195,26 @@ export class LogFolder implements Folder {
         modified: [...modified].sort((a, b) => a - b),
       }),
     });
+    this.#early.trust();
+    return answer;
+  }
+
+  setFlagsEarly(
+    uids: readonly number[],
+    mode: FlagMode,
+    flags: readonly string[],
+    maxDelayMs: number,
+  ): EarlyChange | undefined {
+    const time = { now: this.#options.now(), maxDelayMs };
+    return this.#early.begin(this.#index, { uids, mode, flags }, time, async () => this.setFlags(uids, mode, flags));
+  }
+
+  get unwritten(): number {
+    return this.#early.unwritten;
+  }
+
+  async settled(): Promise<void> {
+    await this.#early.settled();
   }
 
   async expunge(uids: readonly number[]): Promise<readonly number[]> {
@@ -338,42 +361,4 @@ export class LogFolder implements Folder {
 function differs(current: readonly string[], mode: FlagMode, flags: readonly string[]): boolean {
   const next = changedFlags(current, mode, flags);
   return next.length !== current.length || next.some((flag, i) => flag !== current[i]);
-}
-
-/** Outcomes as changes, neighbours of one kind in one. */
-function changesOf(outcomes: readonly FolderOutcome[]): readonly FolderChange[] {
-  const changes: { kind: FolderChange['kind']; uids: Set<number> }[] = [];
-  const tell = (kind: FolderChange['kind'], uids: readonly number[]): void => {
-    if (uids.length === 0) return;
-    const last = changes.at(-1);
-    if (last?.kind === kind) for (const uid of uids) last.uids.add(uid);
-    else changes.push({ kind, uids: new Set(uids) });
-  };
-  for (const outcome of outcomes) {
-    if (outcome.kind === 'none' || outcome.kind === 'known') continue;
-    if (outcome.kind === 'inserted') tell('inserted', [outcome.uid]);
-    else if (outcome.kind === 'moved') {
-      tell('expunged', [...outcome.moves.keys()]);
-      tell('inserted', [...outcome.moves.values()]);
-    } else tell(outcome.kind, outcome.uids);
-  }
-  return changes.map(({ kind, uids }) => ({ kind, uids: [...uids].sort((a, b) => a - b) }));
-}
-
-/** What a program that saw `before` has to be told to see `now`. No uid means another message than before (folder-index.ts). */
-function changesBetween(before: FolderIndex, now: FolderIndex): readonly FolderChange[] {
-  const expunged = before.entries().filter(({ uid }) => now.entry(uid) === undefined);
-  const inserted = now.entries().filter(({ uid }) => before.entry(uid) === undefined);
-  const flagged = now.entries().filter((entry) => {
-    const was = before.entry(entry.uid);
-    return was !== undefined && was.flags.join(' ') !== entry.flags.join(' ');
-  });
-  const changes: FolderChange[] = [];
-  for (const [kind, entries] of [
-    ['expunged', expunged],
-    ['inserted', inserted],
-    ['flags', flagged],
-  ] as const)
-    if (entries.length > 0) changes.push({ kind, uids: entries.map(({ uid }) => uid) });
-  return changes;
 }

@@ -5,9 +5,9 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { findProgram } from '../needs.ts';
+import { ImapChild } from '../node/access/imap-child.ts';
 import { startDovecot } from './imap/dovecot.ts';
 import { type Measured, measure, type Server, shown } from './imap/measure.ts';
-import { startNode } from './imap/node.ts';
 
 const size = { count: Number(process.env['EPOST_BENCH_MESSAGES'] ?? 100_000), distinct: 1_000 };
 
@@ -42,7 +42,7 @@ if (program === undefined || process.getuid?.() !== 0) {
   console.log('imap-dovecot: skipped, as it needs dovecot-imapd, and root to start it');
 } else {
   const dovecot = await theirs(program);
-  const ours = await measured(await startNode());
+  const ours = await measured(await ImapChild.start());
   row('over TLS', 'Dovecot', 'ours', 'as fast', 'CPU: Dovecot', 'ours', 'as cheap');
   for (const [index, figure] of dovecot.figures.entries()) {
     const own = ours.figures[index];

@@ -17,6 +17,7 @@ export interface ImapLimits {
   readonly maxMessageBytes: number;
   readonly maxMessageBytesInFlight: number;
   readonly searchMs: number;
+  readonly flagDelayMs: number;
 }
 
 export const imapLimits: ImapLimits = {
@@ -52,4 +53,7 @@ export const imapLimits: ImapLimits = {
   maxMessageBytesInFlight: 256 * 1024 * 1024,
   // A search through texts ends here, so that one command cannot keep a node busy.
   searchMs: 20_000,
+  // A change of flags is answered when its writing has begun, unless an older one is not written after so long; 0: when it is written. What a
+  // power cut may cost is what a person did in this time.
+  flagDelayMs: 250,
 };

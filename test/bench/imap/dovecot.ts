@@ -1,10 +1,11 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, mkdir, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { generate } from 'selfsigned';
+import { ended } from '../../node/access/imap-child.ts';
 import { login } from './client.ts';
 import type { Server } from './measure.ts';
 
@@ -28,14 +29,6 @@ async function answering(port: number): Promise<void> {
     if (tries === 100) throw new Error(`nothing answers at port ${port}`);
     await sleep(100);
   }
-}
-
-/** Resolves when the process, told to stop, has ended. */
-export async function ended(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  const over = once(child, 'exit');
-  child.kill('SIGTERM');
-  await over;
 }
 
 /** Dovecot over a Maildir in `dir`, with its own way to sync; its log is `dir`/log. Needs root. */

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
@@ -12,17 +13,22 @@ import { FakeOverlayNetwork, silentLog } from '../overlay/fake-overlay.ts';
 /** A ring of one: the real store and logs on a real disk in a temporary folder. */
 export class DiskPost {
   readonly dir: string;
+  /** It was there before, and is what another process left. */
+  readonly existed: boolean;
   readonly #network = new FakeOverlayNetwork();
   #overlay = this.#network.add().overlay;
   #store: Store | undefined;
   #disk: LogDisk | undefined;
 
-  private constructor(dir: string) {
+  private constructor(dir: string, existed: boolean) {
     this.dir = dir;
+    this.existed = existed;
   }
 
-  static async open(): Promise<DiskPost> {
-    const post = new DiskPost(await mkdtemp(path.join(os.tmpdir(), 'epost-mail-')));
+  /** In a new folder, or in that of a process that has ended. */
+  static async open(dir?: string): Promise<DiskPost> {
+    const existed = dir !== undefined && existsSync(path.join(dir, 'store'));
+    const post = new DiskPost(dir ?? (await mkdtemp(path.join(os.tmpdir(), 'epost-mail-'))), existed);
     await post.#start();
     return post;
   }
@@ -45,21 +51,22 @@ export class DiskPost {
     };
   }
 
-  async #halt(): Promise<void> {
+  /** Stops, and leaves its folder. */
+  async halt(): Promise<void> {
     await this.#store?.stop();
     await this.#disk?.close();
   }
 
   /** Stops and starts the node; `loseLogs`: its own logs' disk is new, so that the ring has to be asked. */
   async restart(options: { loseLogs?: boolean } = {}): Promise<void> {
-    await this.#halt();
+    await this.halt();
     this.#overlay = this.#network.restart(this.#overlay.self.peerId);
     if (options.loseLogs === true) await rm(path.join(this.dir, 'logs'), { recursive: true });
     await this.#start();
   }
 
   async stop(): Promise<void> {
-    await this.#halt();
+    await this.halt();
     await this.#network.stop();
     await rm(this.dir, { recursive: true, force: true });
   }

@@ -16,6 +16,8 @@ export class MemoryPost implements MailPost {
   readonly logs = new Map<string, Kept>();
   /** While set, appends fail as they do without a quorum. */
   down = false;
+  /** Awaited before each append: a slow disk. */
+  beforeAppend: () => Promise<void> = async () => undefined;
   /** Records read back, over all logs: what an opening costs. */
   recordsRead = 0;
 
@@ -58,6 +60,7 @@ export class MemoryPost implements MailPost {
     const append = async (records: readonly Uint8Array[], at?: Place): Promise<{ first: number }> => {
       if (closed) throw new LogFault('closed', 'closed');
       await new Promise((resolve) => setImmediate(resolve));
+      await this.beforeAppend();
       if (this.down) throw new LogFault('unavailable', 'no quorum');
       const first = kept.items.length;
       if (at !== undefined && !samePlace(at, place()))

@@ -1,4 +1,5 @@
 import { MailFault } from '../../../mail/fault.ts';
+import type { MessageEntry } from '../../../mail/folder.ts';
 import { keepOutline } from '../../kept-outline.ts';
 import { ownSentCopy } from '../../sent-copy.ts';
 import type { Command } from '../command/command.ts';
@@ -29,13 +30,7 @@ export async function store(
   if (uids.length === 0) return ok('nothing to store');
   // \Recent cannot be set by a client (RFC 3501 §2.3.2); some send back what they once got.
   const flags = command.flags.filter((flag) => flag.toLowerCase() !== '\\recent');
-  const { entries, modified } = await view.folder.setFlagsIfUnchanged(
-    uids,
-    command.mode,
-    flags,
-    unchangedSince ?? Number.MAX_SAFE_INTEGER,
-  );
-  view.adopt(entries);
+  const { entries, modified } = await changeFlags(session, view, { uids, mode: command.mode, flags, unchangedSince });
   const byUid = command.messages.by === 'uid';
   // RFC 7162 §3.1.3: the new mod-sequence is told even where the flags are not asked for.
   if (!command.silent || session.enabled.has('CONDSTORE')) {
@@ -47,6 +42,39 @@ export async function store(
   if (modified.length === 0) return ok('stored');
   const numbers = byUid ? modified : view.numbered(modified).map(({ sequence }) => sequence);
   return ok('not stored where it has changed since', `MODIFIED ${formatSet(numbers)}`);
+}
+
+interface FlagChange {
+  readonly uids: readonly number[];
+  readonly mode: 'set' | 'add' | 'remove';
+  readonly flags: readonly string[];
+  readonly unchangedSince?: number | undefined;
+}
+
+/**
+ * Changes flags, and the view with them. Written before this resolves for a client that is told mod-sequences: what it keeps by them must not be lost.
+ * For others it is on its way then (Folder.setFlagsEarly), as it waits for a disk for every message that is clicked on otherwise.
+ */
+export async function changeFlags(
+  { shared, enabled }: Session,
+  view: FolderView,
+  { uids, mode, flags, unchangedSince }: FlagChange,
+): Promise<{ readonly entries: readonly MessageEntry[]; readonly modified: readonly number[] }> {
+  const { folder } = view;
+  const { flagDelayMs } = shared.limits;
+  if (!enabled.has('CONDSTORE') && flagDelayMs > 0) {
+    const early = folder.setFlagsEarly(uids, mode, flags, flagDelayMs);
+    if (early !== undefined) {
+      view.adoptEarly(early);
+      early.written.catch((fault: unknown) => {
+        shared.log.warn({ fault }, 'a change of flags was answered and could not be written; the program is told');
+      });
+      return { entries: early.entries, modified: [] };
+    }
+  }
+  const changed = await folder.setFlagsIfUnchanged(uids, mode, flags, unchangedSince ?? Number.MAX_SAFE_INTEGER);
+  view.adopt(changed.entries);
+  return changed;
 }
 
 export async function copy(

@@ -6,6 +6,7 @@ import { decodeOutline } from '../message/outline.ts';
 import { partialOf } from '../message/section.ts';
 import { decodedPart } from '../message/transfer-encoding.ts';
 import type { Writer } from '../wire/writer.ts';
+import { changeFlags } from './change-messages.ts';
 import { wantsModseq } from './enabled.ts';
 import { itemText, Loaded, type Shown } from './fetch-text.ts';
 import { tellVanishedOf } from './resync.ts';
@@ -84,7 +85,7 @@ async function markSeen(session: Session, view: FolderView, batch: readonly Numb
   const unseen = batch.filter(({ entry }) => !entry.flags.includes('\\Seen')).map(({ entry }) => entry.uid);
   if (unseen.length === 0) return new Set();
   try {
-    view.adopt(await view.folder.setFlags(unseen, 'add', ['\\Seen']));
+    await changeFlags(session, view, { uids: unseen, mode: 'add', flags: ['\\Seen'] });
     return new Set(unseen);
   } catch (fault) {
     // Mail can be read while too little of the ring answers to store that it was read.

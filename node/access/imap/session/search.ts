@@ -75,7 +75,8 @@ async function matching(session: Session, view: FolderView, key: SearchKey): Pro
   return found;
 }
 
-function names(key: SearchKey, kind: SearchKey['kind']): boolean {
+/** Whether a key of that kind is in it. */
+export function names(key: SearchKey, kind: SearchKey['kind']): boolean {
   if (key.kind === 'not') return names(key.key, kind);
   if (key.kind === 'and' || key.kind === 'or') return key.keys.some((inner) => names(inner, kind));
   return key.kind === kind;

@@ -9,6 +9,7 @@ import { leaveFolder } from './folders.ts';
 import { idle } from './idle.ts';
 import { startTls } from './login.ts';
 import { misplaced, perform } from './perform.ts';
+import { names } from './search.ts';
 import { bad, type Completion, endOf, moreOrEnd, no, type Session } from './session.ts';
 import { sendUpdates } from './updates.ts';
 
@@ -118,6 +119,7 @@ async function answer(session: Session, framed: Extract<Framed, { kind: 'command
   session.tag = tag;
   const reason = misplaced(session, command.name);
   if (reason !== undefined) return await complete(session, tag, command, bad(reason));
+  await settle(session, command);
   if (command.name === 'logout') {
     await writer.line('* BYE see you');
     await writer.line(`${tag} OK logged out`);
@@ -132,6 +134,28 @@ async function answer(session: Session, framed: Extract<Framed, { kind: 'command
     return 'over' in end ? { kind: 'over', bye: end.over } : await complete(session, tag, command, end);
   }
   return await complete(session, tag, command, await performed(session, command));
+}
+
+/** Nobody misses a change of flags that was answered and is not written yet; the session that made it sees it without waiting. */
+async function settle({ state, enabled }: Session, command: Command): Promise<void> {
+  if (state.at !== 'selected') return;
+  const { view } = state;
+  const own = !enabled.has('CONDSTORE') && seesOwnFlags(command) ? view.unwritten : 0;
+  if (view.folder.unwritten > own) await view.folder.settled();
+}
+
+/** Commands that look at flags as the session knows them, and at no mod-sequence. */
+function seesOwnFlags(command: Command): boolean {
+  switch (command.name) {
+    case 'store':
+      return command.unchangedSince === undefined;
+    case 'fetch':
+      return command.changedSince === undefined && command.items.every(({ kind }) => kind !== 'modseq');
+    case 'search':
+      return !names(command.program.key, 'modseq');
+    default:
+      return false;
+  }
 }
 
 async function performed(session: Session, command: Parameters<typeof perform>[1]): Promise<Completion> {

@@ -1,3 +1,4 @@
+import type { EarlyChange } from '../../../mail/early-flags.ts';
 import type { Folder, MessageEntry } from '../../../mail/folder.ts';
 import { type MessageSet, normalRanges } from '../wire/sequence-set.ts';
 
@@ -35,12 +36,20 @@ export class FolderView {
   #known: readonly MessageEntry[];
   /** The folder's list that `#known` was last brought up to. */
   #seen: readonly MessageEntry[];
+  /** `#known` is nobody else's, and may be changed in place. */
+  #own = false;
+  /** Changes of flags that this session was told of before they are written. */
+  #unwritten = 0;
+  /** One of them failed: the client has to be told. */
+  #refused = false;
+  readonly #changed: () => void;
   readonly #stop: () => void;
 
   constructor(folder: Folder, readOnly: boolean, onChange: () => void) {
     this.folder = folder;
     this.readOnly = readOnly;
     this.#known = this.#seen = folder.entries();
+    this.#changed = onChange;
     this.#stop = folder.onChange(onChange);
   }
 
@@ -50,7 +59,12 @@ export class FolderView {
 
   /** Whether there is something to tell. */
   get behind(): boolean {
-    return this.#seen !== this.folder.entries();
+    return this.#unwritten === 0 && (this.#refused || this.#seen !== this.folder.entries());
+  }
+
+  /** So many of the folder's changes that are not written yet are of this session. */
+  get unwritten(): number {
+    return this.#unwritten;
   }
 
   all(): readonly MessageEntry[] {
@@ -85,21 +99,54 @@ export class FolderView {
 
   /** Takes over entries that the client is told of otherwise, or does not want to hear of. */
   adopt(entries: readonly MessageEntry[]): void {
-    if (entries.length === 0) return;
-    const known = [...this.#known];
-    for (const entry of entries) {
-      const index = this.#firstAt(entry.uid);
-      if (known[index]?.uid === entry.uid) known[index] = entry;
-    }
-    this.#known = known;
+    this.#replace(entries, () => true);
   }
 
-  /** What to tell the client now. With `expunges` false, messages that are gone keep their numbers for a while. */
+  /** The same for a change of flags that is not written yet. When it is, its mod-sequence is known; when it fails, the client is told what the flags are. */
+  adoptEarly({ entries, written }: EarlyChange): void {
+    this.adopt(entries);
+    this.#unwritten += 1;
+    written
+      .then(
+        () => {
+          const now = entries.flatMap(({ uid }) => this.folder.entry(uid) ?? []);
+          const told = new Map(entries.map((entry) => [entry.uid, entry]));
+          this.#replace(now, (known, entry) => known === told.get(entry.uid) && sameFlags(known, entry));
+        },
+        () => {
+          this.#refused = true;
+        },
+      )
+      .finally(() => {
+        this.#unwritten -= 1;
+        this.#changed();
+      });
+  }
+
+  #replace(entries: readonly MessageEntry[], mayReplace: (known: MessageEntry, entry: MessageEntry) => boolean): void {
+    for (const entry of entries) {
+      const index = this.#firstAt(entry.uid);
+      const known = this.#known[index];
+      if (known?.uid !== entry.uid || known === entry || !mayReplace(known, entry)) continue;
+      const all = this.#own ? (this.#known as MessageEntry[]) : [...this.#known];
+      all[index] = entry;
+      this.#known = all;
+      this.#own = true;
+    }
+  }
+
+  /**
+   * What to tell the client now. With `expunges` false, messages that are gone keep their numbers for a while. While a change of its own is being written
+   * there is nothing to tell: the folder does not show it yet.
+   */
   catchUp(expunges: boolean): Changes {
     const current = this.folder.entries();
-    if (current === this.#seen && this.#known.length === current.length)
-      return { expunged: [], vanished: [], exists: undefined, flags: [] };
-    return this.#appendedOnly(current) ?? this.#compared(current, expunges);
+    const same = current === this.#seen && this.#known.length === current.length && !this.#refused;
+    if (same || this.#unwritten > 0) return { expunged: [], vanished: [], exists: undefined, flags: [] };
+    this.#refused = false;
+    const changes = this.#appendedOnly(current) ?? this.#compared(current, expunges);
+    this.#own = this.#known !== current;
+    return changes;
   }
 
   /** The common case, of a folder where nothing went: one pass without a copy, as a folder may have 100,000 messages and a change each second. */
@@ -111,7 +158,7 @@ export class FolderView {
       const [old, now] = [known[index]!, current[index]!];
       if (old === now) continue;
       if (old.uid !== now.uid) return undefined;
-      if (now.modseq !== old.modseq && !sameFlags(now, old)) flags.push({ sequence: index + 1, entry: now });
+      if (!sameFlags(now, old)) flags.push({ sequence: index + 1, entry: now });
     }
     this.#known = this.#seen = current;
     const exists = current.length === known.length ? undefined : current.length;
@@ -131,7 +178,7 @@ export class FolderView {
         gone.push(index + 1);
         vanished.push(old.uid);
       } else next.push(now ?? old);
-      if (now !== undefined && now.modseq !== old.modseq && !sameFlags(now, old)) {
+      if (now !== undefined && now !== old && !sameFlags(now, old)) {
         flags.push({ sequence: next.length, entry: now });
       }
     });

@@ -36,7 +36,12 @@ export async function joined(parts: readonly Uint8Array[]): Promise<Buffer> {
 export async function sha256InSlices(bytes: Uint8Array, before = ''): Promise<Buffer> {
   // Most mail: in one call, which costs half of what three do.
   if (before === '' && bytes.length <= sliceBytes) return hashOf('sha256', bytes, 'buffer');
-  const hash = createHash('sha256').update(before);
-  await inSlices(bytes, (slice) => hash.update(slice));
+  return await sha256OfParts(before === '' ? [bytes] : [Buffer.from(before), bytes]);
+}
+
+/** SHA-256 of parts that follow on each other. */
+export async function sha256OfParts(parts: readonly Uint8Array[]): Promise<Buffer> {
+  const hash = createHash('sha256');
+  for (const part of parts) await inSlices(part, (slice) => hash.update(slice));
   return hash.digest();
 }

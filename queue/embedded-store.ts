@@ -51,6 +51,10 @@ const maxLate = 500;
 /** One transaction stays short: others wait for it. */
 const sweepBatch = 500;
 
+/** The same octets, not copied. */
+const bufferOf = ({ buffer, byteOffset, byteLength }: Uint8Array): Buffer =>
+  Buffer.from(buffer, byteOffset, byteLength);
+
 export class EmbeddedStore {
   readonly #root: RootDatabase<Buffer, string>;
   readonly #jobs: Database<Buffer, string>;
@@ -117,7 +121,7 @@ export class EmbeddedStore {
         if (this.#jobs.doesExist(record.id)) return false;
         this.#jobs.putSync(record.id, bytes);
         this.#known.wrote(record, bytes);
-        if (body !== undefined) this.#bodies.putSync(record.id, Buffer.from(body));
+        if (body !== undefined) this.#bodies.putSync(record.id, bufferOf(body));
         if (record.body?.file !== undefined) this.#files.putSync([record.body.file, record.id], indexValue);
         this.index.putSync(indexKey(record), indexValue);
         return true;

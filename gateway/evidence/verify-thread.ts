@@ -6,15 +6,27 @@ import { verifyHere } from './verifier.ts';
 
 export interface Question {
   readonly id: number;
-  readonly input: ToVerify;
+  readonly input: Omit<ToVerify, 'message'>;
+  /** The octets, or where they lie in the shared memory until the answer. */
+  readonly message: Uint8Array | { readonly slot: number; readonly bytes: number };
   readonly budget: VerifyBudget;
 }
 
-const options = workerData as Pick<ResolverOptions, 'servers' | 'timeoutMs'>;
-const verify = verifyHere(createResolver({ ...options, now: Date.now }), Date.now);
+export interface ThreadData {
+  readonly dns: Pick<ResolverOptions, 'servers' | 'timeoutMs'>;
+  readonly slots: readonly SharedArrayBuffer[];
+}
 
-parentPort?.on('message', ({ id, input, budget }: Question) => {
-  verify(input, budget).then(
+const { dns, slots } = workerData as ThreadData;
+const verify = verifyHere(createResolver({ ...dns, now: Date.now }), Date.now);
+
+function octetsOf(message: Question['message']): Uint8Array {
+  if (message instanceof Uint8Array) return message;
+  return Buffer.from(slots[message.slot] as SharedArrayBuffer, 0, message.bytes);
+}
+
+parentPort?.on('message', ({ id, input, message, budget }: Question) => {
+  verify({ ...input, message: octetsOf(message) }, budget).then(
     (authentication) => parentPort?.postMessage({ id, authentication }),
     // It never rejects; should it, the message must not wait for ever.
     (error: unknown) => parentPort?.postMessage({ id, fault: String(error) }),

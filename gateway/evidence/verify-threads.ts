@@ -3,7 +3,7 @@ import type { ResolverOptions } from '../dns/resolver.ts';
 import { inSlices } from '../slices.ts';
 import { type Authentication, nothingKnown } from './authenticate.ts';
 import type { ToVerify, Verify } from './verifier.ts';
-import type { Question } from './verify-thread.ts';
+import type { Question, ThreadData } from './verify-thread.ts';
 
 export interface VerifyThreads {
   readonly verify: Verify;
@@ -28,6 +28,11 @@ const maxOutstanding = 8;
 const restartMs = 1_000;
 // Node's threads have some MB of code each; mailauth keeps little of a message, whose octets lie outside this heap.
 const maxHeapMb = 256;
+// What is made for a message is garbage after it: with more room for the young most of it is never copied.
+const maxYoungMb = 96;
+// As much of a message as most have. It is written into memory that the thread sees, too: handed over, each would be new memory outside of the heap, for which
+// the thread collected its garbage several times a second.
+const slotBytes = 256 * 1024;
 
 type Answer = { readonly id: number } & ({ readonly authentication: Authentication } | { readonly fault: string });
 
@@ -48,15 +53,22 @@ export function startVerifyThreads({ count, dns, here, log }: VerifyThreadsOptio
   };
 }
 
+interface Waiting {
+  readonly input: ToVerify;
+  readonly resolve: (found: Authentication) => void;
+  /** Where its octets lie until the answer, if they lie in a slot. */
+  readonly slot: number | undefined;
+}
+
 class VerifyThread {
   readonly #dns: VerifyThreadsOptions['dns'];
   readonly #log: VerifyThreadsOptions['log'];
-  readonly #waiting = new Map<
-    number,
-    { readonly input: ToVerify; readonly resolve: (found: Authentication) => void }
-  >();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #loaded = Promise.withResolvers<void>();
   #worker: Worker | undefined;
+  /** Of this worker: what one that died may still have seen is not written to again. */
+  #slots: SharedArrayBuffer[] = [];
+  #freeSlots: number[] = [];
   #restart: NodeJS.Timeout | undefined;
   /** Not before it has loaded: one that cannot must not be given messages again and again. */
   #isReady = false;
@@ -85,19 +97,31 @@ class VerifyThread {
     const id = this.#nextId;
     this.#nextId += 1;
     const { promise, resolve } = Promise.withResolvers<Authentication>();
-    this.#waiting.set(id, { input, resolve });
-    // A copy of its own, which is handed over: a view would take all of the buffer that it lies in along.
-    const message = await ownBytes(input.message);
-    const worker = this.#worker;
-    if (worker === undefined) this.#lose('the thread has ended');
-    else worker.postMessage({ id, input: { ...input, message }, budget } satisfies Question, [message.buffer]);
+    const { message, ...rest } = input;
+    const slot = message.length <= slotBytes ? this.#freeSlots.pop() : undefined;
+    this.#waiting.set(id, { input, resolve, slot });
+    if (slot === undefined) {
+      // A copy of its own, which is handed over: a view would take all of the buffer that it lies in along.
+      const own = await ownBytes(message);
+      this.#ask({ id, input: rest, message: own, budget }, [own.buffer]);
+    } else {
+      new Uint8Array(this.#slots[slot] as SharedArrayBuffer).set(message);
+      this.#ask({ id, input: rest, message: { slot, bytes: message.length }, budget }, []);
+    }
     return await promise;
   }
 
+  #ask(question: Question, handedOver: readonly ArrayBuffer[]): void {
+    if (this.#worker === undefined) this.#lose('the thread has ended');
+    else this.#worker.postMessage(question, handedOver);
+  }
+
   #start(): void {
+    this.#slots = Array.from({ length: maxOutstanding }, () => new SharedArrayBuffer(slotBytes));
+    this.#freeSlots = [...this.#slots.keys()];
     const worker = new Worker(new URL('./verify-thread.ts', import.meta.url), {
-      workerData: this.#dns,
-      resourceLimits: { maxOldGenerationSizeMb: maxHeapMb },
+      workerData: { dns: this.#dns, slots: this.#slots } satisfies ThreadData,
+      resourceLimits: { maxOldGenerationSizeMb: maxHeapMb, maxYoungGenerationSizeMb: maxYoungMb },
     });
     worker.unref();
     worker.on('message', (answer: Answer | 'ready') => {
@@ -120,6 +144,7 @@ class VerifyThread {
     const waiting = this.#waiting.get(answer.id);
     this.#waiting.delete(answer.id);
     if (waiting === undefined) return;
+    if (waiting.slot !== undefined) this.#freeSlots.push(waiting.slot);
     if ('authentication' in answer) waiting.resolve(answer.authentication);
     else waiting.resolve({ ...nothingKnown(waiting.input.author), fault: new Error(answer.fault) });
   }

@@ -6,7 +6,7 @@ import type { Mark, NewJob, Queue } from '../../queue/queue.ts';
 import type { Authentication } from '../evidence/authenticate.ts';
 import { gatherAtData, type SessionEvidence } from '../evidence/gather.ts';
 import { signProvenance } from '../provenance.ts';
-import { sha256InSlices } from '../slices.ts';
+import { joined, sha256InSlices, sha256OfParts } from '../slices.ts';
 import { isDiskFault } from '../storage/gate.ts';
 import { decideAndTrace, refusal } from './deciding.ts';
 import { withTraceFields } from './headers.ts';
@@ -169,9 +169,9 @@ async function newJob(
   const { trace } = message;
   const at = now();
   const facts = { ...config, trace, at, evidence, protocol: message.protocol };
-  const { bytes: handedOn, removed } = await withTraceFields(message.bytes, facts);
+  const { parts: handedOn, removed } = withTraceFields(message.bytes, facts);
   const provenance = await provenanceOf(parts, message, judged, { handedOn, removed, received, at });
-  const inbound: InboundJob = {
+  const inbound: Omit<InboundJob, 'message'> = {
     version: 1,
     trace,
     envelopeFrom: message.from,
@@ -182,20 +182,19 @@ async function newJob(
     receivedAt: at,
     senderProven: provesSender(evidence),
     ...(message.dsn === undefined ? {} : { dsn: message.dsn }),
-    message: handedOn,
   };
-  const body = encodeInboundJob(inbound);
+  const body = await encodeInboundJob(inbound, handedOn);
   const fits = body.length <= queue.maxBodyBytes;
   const job: NewJob = {
     id: `in:${trace}`,
     lane: inboundLaneFor(body.length),
     // Where the queue cannot hold the message, it goes into the ring first, and the job keeps the key.
-    body: fits ? body : encodeInboundJob({ ...inbound, message: await parts.store(handedOn, trace) }),
+    body: fits ? body : await encodeInboundJob(inbound, await parts.store(await joined(handedOn), trace)),
     about: {
       trace,
       sender: message.from,
       recipients: message.recipients.slice(0, 20),
-      bytes: handedOn.length,
+      bytes: handedOn.reduce((sum, { length }) => sum + length, 0),
       verdict: decision.verdict,
       rule: decision.rule,
     },
@@ -228,7 +227,7 @@ async function provenanceOf(
     received,
     at,
   }: {
-    readonly handedOn: Uint8Array;
+    readonly handedOn: readonly Uint8Array[];
     readonly removed: readonly string[];
     readonly received: Uint8Array;
     readonly at: number;
@@ -250,7 +249,7 @@ async function provenanceOf(
     dkim: [...authentication.signatures],
     decision: { verdict: decision.verdict, rule: decision.rule, policyHash: decision.policyHash },
     received,
-    handedOn: await sha256InSlices(handedOn),
+    handedOn: await sha256OfParts(handedOn),
     ...(removed.length === 0 ? {} : { removed: [...removed] }),
   };
   return signProvenance(record, signer);

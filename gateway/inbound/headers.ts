@@ -1,7 +1,6 @@
 import { parseDomain } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
 import { fieldText, type HeaderField, readHeaderBlock } from '../header-fields.ts';
-import { joined } from '../slices.ts';
 
 /** What the fields on top of a message say. Everything here is written so that no stranger's text can add a field. */
 export interface TraceFacts {
@@ -47,14 +46,11 @@ function claimsToBeOurs(message: Uint8Array, field: HeaderField, hostname: strin
   return id.toLowerCase().includes(hostname.toLowerCase());
 }
 
-/** Our fields and the message, one after the other, ready to be handed on. */
-export async function withTraceFields(
-  message: Uint8Array,
-  facts: TraceFacts,
-): Promise<{ readonly bytes: Uint8Array; readonly removed: readonly string[] }> {
+/** Our fields and the message, in parts that follow on each other, ready to be handed on. */
+export function withTraceFields(message: Uint8Array, facts: TraceFacts): Cleaned {
   const fields = [returnPath(facts), received(facts), authenticationResults(facts), `${lastField}: ${facts.trace}`];
   const { parts, removed } = withoutForgeries(message, facts.hostname);
-  return { bytes: await joined([Buffer.from(`${fields.join('\r\n')}\r\n`), ...parts]), removed };
+  return { parts: [Buffer.from(`${fields.join('\r\n')}\r\n`), ...parts], removed };
 }
 
 const lastField = 'X-ePOST-Trace';

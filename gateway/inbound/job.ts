@@ -1,6 +1,7 @@
 import { decode, encode } from '@ipld/dag-cbor';
 import { z } from 'zod';
 import { type Address, parseAddress } from '../../policy/address.ts';
+import { joined } from '../slices.ts';
 import { wishes } from './wishes.ts';
 
 const bytes = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
@@ -47,13 +48,34 @@ export function inboundLaneFor(bodyBytes: number): string {
   return bodyBytes > largeBytes ? largeInboundLane : inboundLane;
 }
 
-export function encodeInboundJob(job: InboundJob): Uint8Array {
-  return encode(job);
+/** What a job carries of a message: its octets, in parts that follow on each other, or where they lie in the ring. */
+export type CarriedMessage = readonly Uint8Array[] | StoredMessage;
+
+// The first octet of a job whose message follows its facts; CBOR, which jobs were before (and are where the message is in the ring), begins with another.
+const framed = 2;
+const frameBytes = 5;
+
+/** The facts as CBOR, framed, and the octets behind them: copied once, with turns of the event loop where they are many. */
+export async function encodeInboundJob(
+  facts: Omit<InboundJob, 'message'>,
+  message: CarriedMessage,
+): Promise<Uint8Array> {
+  if (!Array.isArray(message)) return encode({ ...facts, message });
+  const head = encode(facts);
+  const frame = Buffer.alloc(frameBytes);
+  frame.writeUInt8(framed);
+  frame.writeUInt32BE(head.length, 1);
+  return await joined([frame, head, ...(message as readonly Uint8Array[])]);
 }
 
-/** Throws where the bytes are not such a job; the queue then sets it aside. */
+/** Throws where the bytes are not such a job; the queue then sets it aside. The message is a view of them. */
 export function decodeInboundJob(body: Uint8Array): InboundJob {
-  return shape.parse(decode(body));
+  if (body[0] !== framed) return shape.parse(decode(body));
+  const { buffer, byteOffset, byteLength } = body;
+  const end = frameBytes + new DataView(buffer, byteOffset, byteLength).getUint32(1);
+  if (end > byteLength) throw new RangeError('the job is shorter than it says');
+  const facts = decode<object>(body.subarray(frameBytes, end));
+  return shape.parse({ ...facts, message: body.subarray(end) });
 }
 
 const outcome = z.union([

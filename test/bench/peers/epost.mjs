@@ -27,7 +27,8 @@ export default ({ RUN, DATA, SINK, waitPort }) => {
       const threads = process.env.EPOST_THREADS ?? '1';
       const profile = process.env.EPOST_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${process.env.EPOST_PROFILE}`] : [];
       const what = [String(port), domain, checks ? 'checks' : 'none', threads, last];
-      g.spawn([node, ...profile, here('gateway-alone.ts'), ...what], log);
+      // The flag that deploy/process/supervisor.ts gives the gateway.
+      g.spawn([node, '--max-semi-space-size=32', ...profile, here('gateway-alone.ts'), ...what], log);
       await waitPort(port);
     },
     drained: () => 0,

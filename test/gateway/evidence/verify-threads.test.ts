@@ -78,6 +78,18 @@ describe('messages verified on threads', () => {
     expect((await verify(inputs[0] as ToVerify, budget)).dmarc.result).toBe('pass');
   });
 
+  it('many at once, each by its own octets, also where memory is used again', async () => {
+    const here = verifyHere(createResolver({ servers: [dns.address], timeoutMs: 5_000, now: Date.now }), Date.now);
+    const verify = await begin(1, here);
+    for (let round = 0; round < 3; round += 1) {
+      const inputs = await Promise.all(
+        Array.from({ length: 12 }, (_, n) => signed(`${round} ${'x'.repeat(n * 1_000)} ${n}\r\n`.repeat(n + 1))),
+      );
+      const found = await Promise.all(inputs.map((input) => verify(input, budget)));
+      expect(found.map(({ dkim }) => dkim.result)).toEqual(inputs.map(() => 'pass'));
+    }
+  });
+
   it('leave the caller’s octets as they are: what is kept is what came', async () => {
     const input = await signed('hello\r\n');
     const before = Buffer.from(input.message).toString('latin1');

@@ -96,19 +96,22 @@ function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
 }
 
 async function add(job: Partial<InboundJob> = {}): Promise<void> {
-  const body = encodeInboundJob({
-    version: 1,
-    trace: 't1',
-    envelopeFrom: 'a@sender.example',
-    recipients: [alice, bob],
-    returned: [],
-    folder: 'inbox',
-    provenance: new Uint8Array(),
-    receivedAt: now,
-    senderProven: true,
-    message,
-    ...job,
-  });
+  const { message: carried = message, ...facts } = job;
+  const body = await encodeInboundJob(
+    {
+      version: 1,
+      trace: 't1',
+      envelopeFrom: 'a@sender.example',
+      recipients: [alice, bob],
+      returned: [],
+      folder: 'inbox',
+      provenance: new Uint8Array(),
+      receivedAt: now,
+      senderProven: true,
+      ...facts,
+    },
+    carried instanceof Uint8Array ? [carried] : carried,
+  );
   await queue.add([{ id: 'in:t1', lane: inboundLaneFor(body.length), body, about: {} }]);
 }
 

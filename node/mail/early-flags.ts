@@ -1,15 +1,7 @@
 import { canonicalFlags, changedFlags, type FlagMode } from './flags.ts';
-import type { MessageEntry } from './folder.ts';
+import type { EarlyChange } from './folder.ts';
 import type { FolderIndex } from './folder-index.ts';
 import type { IndexEntry } from './index-entry.ts';
-
-/** A change of flags whose writing has begun and is not waited for. */
-export interface EarlyChange {
-  /** What the entries become, ascending; their modseq stays the old one until it is written. */
-  readonly entries: readonly MessageEntry[];
-  /** Rejects when it could not be written: then it is not made. */
-  readonly written: Promise<unknown>;
-}
 
 // A change of more messages is worth the wait for the disk, which it has once for all of them.
 const maxMessages = 200;

@@ -1,4 +1,3 @@
-import type { EarlyChange } from './early-flags.ts';
 import type { MessageRef } from './message-ref.ts';
 import type { Found } from './message-texts.ts';
 import type { TextColumn, Texts, Wanted } from './text-columns.ts';
@@ -25,6 +24,14 @@ export type FolderChange = {
   /** Ascending. */
   readonly uids: readonly number[];
 };
+
+/** A change of flags whose writing has begun and is not waited for. */
+export interface EarlyChange {
+  /** What the entries become, ascending; their modseq stays the old one until it is written. */
+  readonly entries: readonly MessageEntry[];
+  /** Rejects when it could not be written: then it is not made. */
+  readonly written: Promise<unknown>;
+}
 
 /** A delivery: what the recipient's node knows of a message that a notification named. */
 export interface Delivery {

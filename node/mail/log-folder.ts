@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Log as PostLog } from '../log/log.ts';
-import { type EarlyChange, EarlyFlags } from './early-flags.ts';
+import { EarlyFlags } from './early-flags.ts';
 import { asMailFault, MailFault } from './fault.ts';
 import { canonicalFlags, changedFlags, type FlagMode } from './flags.ts';
-import type { Delivery, Folder, FolderChange, MessageEntry } from './folder.ts';
+import type { Delivery, EarlyChange, Folder, FolderChange, MessageEntry } from './folder.ts';
 import { changesBetween, changesOf } from './folder-changes.ts';
 import { FolderIndex, type FolderOutcome } from './folder-index.ts';
 import { encodeFolderRecord, takesUid } from './folder-record.ts';

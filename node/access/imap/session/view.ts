@@ -1,5 +1,4 @@
-import type { EarlyChange } from '../../../mail/early-flags.ts';
-import type { Folder, MessageEntry } from '../../../mail/folder.ts';
+import type { EarlyChange, Folder, MessageEntry } from '../../../mail/folder.ts';
 import { type MessageSet, normalRanges } from '../wire/sequence-set.ts';
 
 /** A message as this session numbers it. */

@@ -25,7 +25,9 @@ import { type Listener, startListener } from './inbound/listener.ts';
 import type { InboundParts, Log, Trace } from './inbound/parts.ts';
 import { awaitedReceipts } from './inbound/receipts.ts';
 import type { TlsOptions } from './inbound/smtp/certificates.ts';
+import { learnOfBounce } from './relay/bounced-address.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
+import { Suppression } from './relay/suppression.ts';
 import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
 import { type ScanSettings, scanners } from './scan/scanners.ts';
 import { type StorageGate, startStorageGate } from './storage/gate.ts';
@@ -105,8 +107,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   });
   const receipts = awaitedReceipts({ ...options, fetch, notifySender: (failed) => bounce(options, failed) });
   const budget = automaticBudget({ ...options, rates: config.automatic ?? defaultAutomaticRates });
-  const relay = startRelayOf(options, storage, budget);
-  const delivery = startDelivery(deliveryParts(options, storage, budget, receipts.expect));
+  const suppression = new Suppression(options.queue, options.now);
+  const relay = startRelayOf(options, storage, { budget, suppression });
+  const delivery = startDelivery(deliveryParts(options, storage, { budget, suppression }, receipts.expect));
   let listener: Listener;
   try {
     listener = await startListener(inboundParts(options, storage), {
@@ -136,6 +139,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       await storage.stop();
     },
   };
+}
+
+/** What both directions take from and add to. */
+interface Shared {
+  readonly budget: AutomaticBudget;
+  readonly suppression: Suppression;
 }
 
 function inboundParts(options: GatewayOptions, storage: StorageGate): InboundParts {
@@ -178,10 +187,10 @@ function ringStore({ post, identity, now }: GatewayOptions): Pick<DeliveryParts,
 function deliveryParts(
   options: GatewayOptions,
   storage: StorageGate,
-  budget: AutomaticBudget,
+  { budget, suppression }: Shared,
   expect: DeliveryParts['awaitReceipt'],
 ): DeliveryParts {
-  const { config, post, queue, identity, trace, log, now } = options;
+  const { config, post, queue, identity, resolver, trace, log, now } = options;
   return {
     ...ringStore(options),
     queue,
@@ -189,6 +198,7 @@ function deliveryParts(
     deliver: ({ message, ...what }) => post.deliver({ ...what, message: message as never }),
     notifySender: (failed) => bounce(options, failed),
     sendNotice: noticesWithin(budget, post),
+    learnOfBounce: (recipient, reporter, of) => learnOfBounce({ suppression, resolver, now }, recipient, reporter, of),
     hostname: config.hostname,
     isFinal: isFinalFault,
     secret: secretOf(identity),
@@ -229,7 +239,7 @@ function noticesWithin(budget: AutomaticBudget, post: GatewayPost): GatewayPost[
 function startRelayOf(
   options: GatewayOptions,
   storage: StorageGate,
-  budget: AutomaticBudget,
+  { budget, suppression }: Shared,
 ): ReturnType<typeof startRelay> {
   const { config, ring, post, policy, limits, dkim, now } = options;
   const stored = ringStore(options);
@@ -240,6 +250,7 @@ function startRelayOf(
     returnPaths: returnPathsOf(options.identity),
     settings: config.delivery,
     automatic: budget,
+    suppression,
     post: {
       onRelayRequest: (handler) => post.onRelayRequest(handler),
       sendNotice: noticesWithin(budget, post),

@@ -171,12 +171,15 @@ async function newJob(
   const facts = { ...config, trace, at, evidence, protocol: message.protocol };
   const { parts: handedOn, removed } = withTraceFields(message.bytes, facts);
   const provenance = await provenanceOf(parts, message, judged, { handedOn, removed, received, at });
+  const { ip, name, iprev } = evidence.client;
+  const returned = message.from === '' ? [...message.returned] : [];
   const inbound: Omit<InboundJob, 'message'> = {
     version: 1,
     trace,
     envelopeFrom: message.from,
     recipients: [...message.recipients],
-    returned: message.from === '' ? [...message.returned] : [],
+    returned,
+    ...(returned.length === 0 ? {} : { reporter: { ip, name: iprev === 'pass' ? name : '' } }),
     folder: decision.verdict === 'junk' ? 'junk' : 'inbox',
     provenance,
     receivedAt: at,

@@ -1,8 +1,10 @@
 import { createHmac } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
 import type { Attempt, Job, Queue, WorkerHandle } from '../../queue/queue.ts';
+import type { Reporter } from '../relay/bounced-address.ts';
 import type { NoticeFacts } from '../relay/notice.ts';
 import { type ReturnedPart, returnedPart } from '../returned-part.ts';
+import type { ReportedRecipient } from '../returns/report.ts';
 import type { StorageGate } from '../storage/gate.ts';
 import { noticeOfReport, traceOfOriginal } from './bounce-notice.ts';
 import {
@@ -57,6 +59,12 @@ export interface DeliveryParts {
   }) => Promise<Handed>;
   /** Puts a notice into a user's inbox. Safe to repeat with the same facts. */
   readonly sendNotice: (facts: NoticeFacts, to: Address) => Promise<Handed>;
+  /** Counts what a bounce says of a recipient; resolves with his address where he is not tried any more. `trace`: of the message that failed. */
+  readonly learnOfBounce: (
+    recipient: ReportedRecipient,
+    reporter: Reporter,
+    trace: string,
+  ) => Promise<string | undefined>;
   readonly hostname: string;
   readonly isFinal: (fault: unknown) => boolean;
   readonly fetch: (message: StoredMessage) => Promise<Uint8Array>;
@@ -311,12 +319,26 @@ async function tellOfBounce(
   if (handed.kind === 'never') return undefined;
   if (handed.kind === 'no-such-user') return await gone(parts, job, recipient);
   const original = traceOfOriginal(notice.report.original, parts.hostname);
-  for (const { address, action, status, cause } of notice.report.recipients) {
+  for (const reported of notice.report.recipients) {
+    const { address, action, status, cause } = reported;
     parts.trace(trace, { what: 'bounce', to: recipient, recipient: address, action, status, cause, of: original });
     if (original !== undefined)
       parts.trace(original, { what: 'bounced', recipient: address, action, status, cause, by: trace });
+    await learn(parts, job, reported, original ?? trace);
   }
   return { kind: 'notified' };
+}
+
+/** Without its memory an address is tried once more often. */
+async function learn(parts: DeliveryParts, job: InboundJob, reported: ReportedRecipient, of: string): Promise<void> {
+  if (job.reporter === undefined) return;
+  try {
+    const suppressed = await parts.learnOfBounce(reported, job.reporter, of);
+    if (suppressed !== undefined) parts.trace(job.trace, { what: 'suppression', recipient: suppressed });
+  } catch (error) {
+    const facts = { trace: job.trace, recipient: reported.address, error: messageOf(error) };
+    parts.log.warn(facts, 'what a bounce says of an address could not be kept');
+  }
 }
 
 /** The user was there at RCPT and is not now. */

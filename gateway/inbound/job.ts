@@ -22,6 +22,8 @@ const shape = z.strictObject({
   recipients: z.array(address),
   /** Recipients that a bounce came back to by a return path of ours. */
   returned: z.array(address),
+  /** The client that brought it; its name where this leads back to its address, else empty. */
+  reporter: z.strictObject({ ip: z.string(), name: z.string() }).optional(),
   folder: z.enum(['inbox', 'junk']),
   provenance: bytes,
   receivedAt: z.number(),

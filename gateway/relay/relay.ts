@@ -62,6 +62,8 @@ export interface RelayOptions
   readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;
   /** A bound for automatic mail; none where it is absent. */
   readonly automatic?: Pick<AutomaticBudget, 'pace'>;
+  /** That others of this process add to, too. */
+  readonly suppression?: Suppression;
   readonly post: RelayPost;
   readonly resolver: Resolver;
   readonly returnPaths: Pick<ReturnPaths, 'sign'>;
@@ -131,7 +133,7 @@ export function startRelay(options: RelayOptions): Relay {
     ledger,
     pace,
     resolverWatch: new ResolverWatch({ resolver, now, random }),
-    suppression: new Suppression(queue, now),
+    suppression: options.suppression ?? new Suppression(queue, now),
     hostname,
     returnPaths: options.returnPaths,
     route: {

@@ -151,6 +151,7 @@ async function benchInbound(shape: Shape): Promise<void> {
       store: async (bytes, salt) => ({ ...(await storeMessage(disk.post.store, bytes, { salt, lease })) }),
       deliver: async () => ({ kind: 'sent', id: new Uint8Array(32), copies: 1 }),
       sendNotice: async () => ({ kind: 'no-such-user' }),
+      learnOfBounce: async () => undefined,
       hostname: 'mx.example.org',
       isFinal: () => false,
       fetch: async () => new Uint8Array(),

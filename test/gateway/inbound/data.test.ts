@@ -478,6 +478,7 @@ describe('a failure report', () => {
     const trace = /queued as (t\d+)$/.exec(await client.data(message))?.[1];
     const job = (await gateway.jobs()).find((one) => one.trace === trace);
     expect(job?.returned).toEqual(returned);
+    expect(job?.reporter?.ip).toBe(returned.length === 0 ? undefined : '127.0.0.1');
     const seen = gateway.events.find((event) => event.trace === trace && event.what === 'evidence');
     expect(seen?.['bounce']).toBe(result);
   });

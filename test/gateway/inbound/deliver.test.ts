@@ -44,12 +44,13 @@ let told: FailedRecipient[];
 let handedOver: { id: string; recipient: string; salt?: string }[];
 let stored: string[];
 let notices: { facts: NoticeFacts; to: string }[];
+let learned: { address: string; reporter: object; of: string }[];
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'epost-deliver-'));
   now = Date.now();
   queue = await openEmbeddedQueue({ dir, role: 'owner', now: () => now, log: silent, minFreeBytes: 1 });
-  [events, told, handedOver, stored, notices] = [[], [], [], [], []];
+  [events, told, handedOver, stored, notices, learned] = [[], [], [], [], [], []];
 });
 afterEach(async () => {
   await queue.close();
@@ -79,6 +80,11 @@ function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
     sendNotice: async (facts, to) => {
       notices.push({ facts, to });
       return notice?.(notices.length) ?? { kind: 'sent', id: new Uint8Array(32), copies: 1 };
+    },
+    learnOfBounce: async (reported, reporter, of) => {
+      learned.push({ address: reported.address, reporter, of });
+      if (of === 'FAULT') throw new Error('no marks');
+      return reported.address;
     },
     hostname: 'mx.example.org',
     isFinal: (fault) => fault instanceof TypeError,
@@ -580,6 +586,24 @@ describe('a bounce that came back to a return path of ours', () => {
     const facts = { recipient: 'carol@far.example', status: '5.1.1', cause: 'no-such-address' };
     expect(events).toContainEqual(expect.objectContaining({ trace: 't1', what: 'bounce', of: 'SENT-1', ...facts }));
     expect(events).toContainEqual(expect.objectContaining({ trace: 'SENT-1', what: 'bounced', by: 't1', ...facts }));
+  });
+
+  it('counts against the address once it was told, by who brought it and for which message', async () => {
+    const reporter = { ip: '192.0.2.1', name: 'mx.far.example' };
+    await add({ ...returned, reporter, message: report });
+    await work({
+      notice: (attempt) =>
+        attempt < 2 ? { kind: 'later', reason: 'away' } : { kind: 'sent', id: new Uint8Array(32), copies: 1 },
+    });
+    expect(learned).toEqual([{ address: 'carol@far.example', reporter, of: 'SENT-1' }]);
+    expect(events).toContainEqual({ trace: 't1', what: 'suppression', recipient: 'carol@far.example' });
+  });
+
+  it('that cannot be remembered is told all the same', async () => {
+    const reporter = { ip: '192.0.2.1', name: '' };
+    await add({ ...returned, reporter, message: Buffer.from(report.toString().replace('id SENT-1', 'id FAULT')) });
+    await work({});
+    expect(notices).toHaveLength(1);
   });
 
   it('waits while the ring cannot take the notice', async () => {

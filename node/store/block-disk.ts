@@ -211,9 +211,9 @@ export class BlockDisk {
     return this.#root.transaction(() => this.leases.recount());
   }
 
-  /** Up to `limit` keys behind `after`, in order: a page of all that lies here. */
-  page(after: Uint8Array | undefined, limit: number): Uint8Array[] {
-    return this.#page(this.#blocks, after, limit);
+  /** Up to `limit` keys behind `after` and before `end`, in order: a page of all that lies here. */
+  page(after: Uint8Array | undefined, limit: number, end?: Uint8Array): Uint8Array[] {
+    return this.#page(this.#blocks, after, limit, end);
   }
 
   /** The same of the trash. */
@@ -221,9 +221,10 @@ export class BlockDisk {
     return this.#page(this.#trash, after, limit);
   }
 
-  #page(db: Bytes, after: Uint8Array | undefined, limit: number): Uint8Array[] {
+  #page(db: Bytes, after: Uint8Array | undefined, limit: number, end?: Uint8Array): Uint8Array[] {
     const start = after === undefined ? {} : { start: Buffer.concat([after, afterKey]) };
-    return [...db.getKeys({ ...start, limit, snapshot: false })].map((key) => Uint8Array.from(key));
+    const until = end === undefined ? {} : { end };
+    return [...db.getKeys({ ...start, ...until, limit, snapshot: false })].map((key) => Uint8Array.from(key));
   }
 
   /** Keys of copies that are set aside and not replaced yet, up to `limit`. */

@@ -81,6 +81,11 @@ export class Neighbours {
     return this.#remote(member.peerId);
   }
 
+  /** The members nearest to a position, this node among them. */
+  closest(position: Uint8Array, count: number): readonly Member[] {
+    return this.#overlay.closest(position, count);
+  }
+
   others(): Member[] {
     return this.#overlay.members().filter((member) => !this.isSelf(member));
   }

@@ -8,7 +8,7 @@ import { type ClaimedBlock, type Item, stampOf } from './holder.ts';
 import { frames } from './insertion.ts';
 import type { Neighbours } from './neighbours.ts';
 import { differingBuckets, type Summaries } from './summaries.ts';
-import type { Kind } from './wire.ts';
+import { type Kind, summaryBuckets } from './wire.ts';
 
 /** Keys looked at before others get a turn; of heads and entries fewer, for they are read and hashed. */
 const pageKeys = 500;
@@ -71,18 +71,43 @@ export class RepairPass {
     );
     for (const key of disk.blocks.damaged(pageKeys)) await this.#healOne(key);
     // What rests in the trash is pushed to nobody.
-    await this.#walk('block', disk.blocks, (key) => (disk.blocks.isWanted(key) ? [{ key }] : []));
+    for (const run of runsOf(await this.#bucketsToRead()))
+      await this.#walk('block', disk.blocks, (key) => (disk.blocks.isWanted(key) ? [{ key }] : []), run);
     return this.count;
+  }
+
+  /** The buckets of blocks that have to be read: to be hashed, or since a keeper may lack something of them. In a ring at rest there are none. */
+  async #bucketsToRead(): Promise<ReadonlySet<number>> {
+    const { summaries, neighbours } = this.#tools;
+    const all = new Set(Array.from({ length: summaryBuckets }, (_, bucket) => bucket));
+    if (this.#verify) return all;
+    const read = new Set(await summaries.foreign());
+    const sharing = this.#only === undefined ? await summaries.sharing() : [this.#only];
+    for (const keeper of sharing) {
+      const differing = await this.#differingAt(keeper);
+      if (differing !== 'unknown') for (const bucket of differing) read.add(bucket);
+      else if (neighbours.isUp(keeper)) return all;
+      else this.#giveUp(keeper);
+    }
+    return read;
+  }
+
+  #giveUp(keeper: Member): void {
+    if (this.#givenUp.has(keeper.peerId)) return;
+    this.#givenUp.add(keeper.peerId);
+    this.count.unreached++;
   }
 
   async #walk(
     kind: Kind,
-    shelf: { page(after: Uint8Array | undefined, limit: number): Uint8Array[] },
+    shelf: { page(after: Uint8Array | undefined, limit: number, end?: Uint8Array): Uint8Array[] },
     thingsAt: (key: Uint8Array) => Item[],
+    { first, last }: Run = everything,
   ): Promise<void> {
-    let after: Uint8Array | undefined;
+    let after = first === 0 ? undefined : endOf(first - 1);
+    const end = last === everything.last ? undefined : Uint8Array.of(last + 1);
     for (;;) {
-      const keys = shelf.page(after, kind === 'block' ? pageKeys : smallPageKeys);
+      const keys = shelf.page(after, kind === 'block' ? pageKeys : smallPageKeys, end);
       after = keys.at(-1);
       if (after === undefined || this.#tools.signal.aborted) return;
       if (kind === 'block' && this.#verify) await this.#verifyAll(keys);
@@ -125,10 +150,14 @@ export class RepairPass {
   async #isSame(keeper: Member, key: Uint8Array): Promise<boolean> {
     // A stand-in's copy is in nobody's sums.
     if (!this.#tools.keepers(key).some((member) => this.#tools.neighbours.isSelf(member))) return false;
+    const buckets = await this.#differingAt(keeper);
+    return buckets !== 'unknown' && !buckets.has(key[0] ?? 0);
+  }
+
+  #differingAt(keeper: Member): Promise<ReadonlySet<number> | 'unknown'> {
     const differing = this.#differing.get(keeper.peerId) ?? this.#askSummary(keeper);
     this.#differing.set(keeper.peerId, differing);
-    const buckets = await differing;
-    return buckets !== 'unknown' && !buckets.has(key[0] ?? 0);
+    return differing;
   }
 
   async #askSummary(keeper: Member): Promise<ReadonlySet<number> | 'unknown'> {
@@ -156,8 +185,7 @@ export class RepairPass {
       else if (kind === 'head') await this.#pushHeads(keeper, wanted);
       else await this.#pushEntries(keeper, wanted);
     } catch (cause) {
-      this.#givenUp.add(keeper.peerId);
-      this.count.unreached++;
+      this.#giveUp(keeper);
       if (this.#tools.neighbours.isUp(keeper)) this.#tools.failed(keeper, cause);
     }
   }
@@ -220,4 +248,27 @@ export class RepairPass {
       this.#tools.failed(keeper, cause);
     }
   }
+}
+
+/** Buckets that follow each other; the first byte of a key is its bucket. */
+interface Run {
+  readonly first: number;
+  readonly last: number;
+}
+
+const everything: Run = { first: 0, last: summaryBuckets - 1 };
+
+function runsOf(buckets: ReadonlySet<number>): Run[] {
+  const runs: { first: number; last: number }[] = [];
+  for (const bucket of [...buckets].sort((one, other) => one - other)) {
+    const run = runs.at(-1);
+    if (run?.last === bucket - 1) run.last = bucket;
+    else runs.push({ first: bucket, last: bucket });
+  }
+  return runs;
+}
+
+/** The last key of a bucket. */
+function endOf(bucket: number): Uint8Array {
+  return Uint8Array.from({ length: 32 }, (_, at) => (at === 0 ? bucket : 0xff));
 }

@@ -1,7 +1,9 @@
 import type { Clock, Member, MembershipChange } from '../overlay/overlay.ts';
 import { type Background, pause } from './background.ts';
+import { windowOf } from './placement.ts';
 import { type PassCount, type PassTools, RepairPass } from './repair-pass.ts';
 import { Summaries, type Summary } from './summaries.ts';
+import { Vicinity } from './vicinity.ts';
 import { handOverWaitMs } from './wire.ts';
 
 // Down for longer than this counts as lost: the next nearest node takes its share. A reboot takes less, and moving copies costs traffic.
@@ -19,6 +21,7 @@ const verifyEvery = 12;
 export class Repair {
   readonly #tools: PassTools;
   readonly #summaries: Summaries;
+  readonly #vicinity: Vicinity;
   readonly #background: Background;
   readonly #now: Clock;
   readonly #downSince = new Map<string, number>();
@@ -31,6 +34,12 @@ export class Repair {
   constructor(tools: Omit<PassTools, 'keepers' | 'summaries'>, background: Background, now: Clock) {
     const { disk, neighbours, signal } = tools;
     const keepers = (key: Uint8Array): Member[] => this.#keepers(key);
+    this.#vicinity = new Vicinity({
+      self: () => neighbours.self,
+      closest: (position, count) => neighbours.closest(position, count),
+      window: windowOf(neighbours.copies),
+      now,
+    });
     this.#summaries = new Summaries({
       selfId: neighbours.self.peerId,
       keepers,
@@ -50,14 +59,10 @@ export class Repair {
     return this.#summaries.of(member.peerId);
   }
 
-  /** All that decides who keeps what. */
+  /** All that decides who keeps what lies here. */
   #ring(): string {
-    const { neighbours } = this.#tools;
-    return neighbours
-      .others()
-      .map((member) => `${member.peerId}${this.#isLost(member) ? ' lost' : ''}`)
-      .sort()
-      .join('\n');
+    const near = this.#vicinity.others();
+    return near.map((member) => `${member.peerId}${this.#isLost(member) ? ' lost' : ''}`).join('\n');
   }
 
   start(): void {
@@ -65,15 +70,15 @@ export class Repair {
   }
 
   onMembership({ kind, member }: MembershipChange): void {
-    if (kind === 'woke') this.#soonAll();
-    else if (kind === 'up') {
-      this.#downSince.delete(member.peerId);
-      this.#soonFor(member);
-    } else {
-      if (kind === 'down') this.#downSince.set(member.peerId, this.#now());
-      else this.#downSince.delete(member.peerId);
-      if (kind !== 'down') this.#soonAll();
-    }
+    if (kind === 'woke') return this.#soonAll();
+    if (kind === 'down') return void this.#downSince.set(member.peerId, this.#now());
+    this.#downSince.delete(member.peerId);
+    const before = this.#vicinity.includes(member);
+    if (kind !== 'up') this.#vicinity.changed();
+    // With the others this node shares nothing.
+    if (!before && !this.#vicinity.includes(member)) return;
+    if (kind === 'up') this.#soonFor(member);
+    else this.#soonAll();
   }
 
   /** Walks over everything, hashing it. */

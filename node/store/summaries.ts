@@ -31,6 +31,11 @@ export class Summary {
 
 const nothing = new Summary();
 
+/** The buckets in which it is the sum of anything. */
+function bucketsIn(summary: Summary): number[] {
+  return [...differingBuckets(summary, nothing.stamps())];
+}
+
 // Keys put into a summary before others have a turn.
 const pageKeys = 500;
 const restMs = 5;
@@ -43,6 +48,9 @@ const restMs = 5;
 export class Summaries {
   readonly #parts: SummariesParts;
   #of = new Map<string, Summary>();
+  readonly #members = new Map<string, Member>();
+  /** Of the blocks here that this node should not have. */
+  #foreign = new Summary();
   /** What `ring` said when they were made; undefined before. */
   #madeFor: string | undefined;
   /** While they are made: how far the walk, in the order of the keys, has come. */
@@ -67,9 +75,25 @@ export class Summaries {
 
   /** The summary of what this node and that one should both have. */
   async of(peerId: string): Promise<Summary> {
+    await this.#made();
+    return this.#of.get(peerId) ?? nothing;
+  }
+
+  /** Those with whom this node should have a block that is here. */
+  async sharing(): Promise<readonly Member[]> {
+    await this.#made();
+    return [...this.#of.keys()].flatMap((peerId) => this.#members.get(peerId) ?? []);
+  }
+
+  /** The buckets with blocks that are here and should not be: they are in nobody's sums. */
+  async foreign(): Promise<readonly number[]> {
+    await this.#made();
+    return bucketsIn(this.#foreign);
+  }
+
+  async #made(): Promise<void> {
     if (this.#making === undefined && this.#madeFor !== this.#parts.ring()) this.#making = this.#make();
     await this.#making;
-    return this.#of.get(peerId) ?? nothing;
   }
 
   async #make(): Promise<void> {
@@ -78,6 +102,8 @@ export class Summaries {
     await Promise.resolve();
     const ring = this.#parts.ring();
     this.#of = new Map();
+    this.#members.clear();
+    this.#foreign = new Summary();
     try {
       for (;;) {
         const keys = this.#parts.page(this.#walked, pageKeys);
@@ -95,11 +121,13 @@ export class Summaries {
 
   #toggle(key: Uint8Array): void {
     const keepers = this.#parts.keepers(key);
-    if (!keepers.some(({ peerId }) => peerId === this.#parts.selfId)) return;
-    for (const { peerId } of keepers) {
+    if (!keepers.some(({ peerId }) => peerId === this.#parts.selfId)) return this.#foreign.toggle(key);
+    for (const member of keepers) {
+      const { peerId } = member;
       if (peerId === this.#parts.selfId) continue;
       const summary = this.#of.get(peerId) ?? new Summary();
       this.#of.set(peerId, summary);
+      this.#members.set(peerId, member);
       summary.toggle(key);
     }
   }

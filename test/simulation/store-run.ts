@@ -16,8 +16,10 @@ export const startMs = Date.UTC(2026, 0, 1);
 const blockBytes = 64;
 const sampleEveryMs = 10 * minuteMs;
 const readsPerSample = 20;
-// What the first absences make is no sign of how it goes on.
-const warmUpMs = hourMs;
+// Those that are down are noticed, before their stand-ins are dealt their copies.
+const noticedMs = minuteMs;
+// The nodes do not know from before who is down for long: after ten minutes they do, and after a walk of repair more they have agreed on it.
+const settlingMs = 20 * minuteMs;
 
 export interface StoreRun {
   readonly seed: number;
@@ -83,10 +85,18 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
     const bytes = random.bytes(blockBytes);
     return { key: sha256(bytes), bytes };
   });
-  await time.during(Promise.all(blocks.map(async (block) => random.pick(ring.nodes).store?.insert([block], lease))));
+  // What finds too few holders up is left to repair.
+  const deal = (): Promise<unknown> =>
+    time.during(
+      Promise.allSettled(blocks.map(async (block) => random.pick(ring.running()).store?.insert([block], lease))),
+    );
+  // As in a ring that has run for long: copies at the nearest of all, and at stand-ins for those that are away.
+  await deal();
   await time.during(writers.begin());
   ring.begin(run.churn);
-  await time.run(time.now() + warmUpMs * Math.min(1, run.hours));
+  await time.run(time.now() + noticedMs);
+  await deal();
+  await time.run(time.now() + settlingMs);
   network.traffic.reset();
   const from = time.now();
   const copiesBefore = copiesOf(ring).total;

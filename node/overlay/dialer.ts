@@ -33,9 +33,10 @@ function fresh(peerId: string, addresses: readonly string[]): Target {
   };
 }
 
-// Lost nodes are redialled for ever (DESIGN §6), soon at first and then often enough that two halves find each other in a minute.
+// Lost nodes are redialled for ever (DESIGN §6), soon at first and then, with the jitter, at least once a minute: within that two halves find each
+// other, and who was cut off when somebody was revoked learns of it.
 const firstDelayMs = 1_000;
-const lastDelayMs = 60_000;
+const lastDelayMs = 48_000;
 // When two learn of each other at once, the greater peer id leaves the other this much time, so that one connection is made, not two.
 const courtesyMs = 400;
 // Dials to dead addresses hang until their time-out; more at once would starve the live ones.
@@ -49,7 +50,7 @@ const maxKept = 1_000;
 // Those dialled when asked whose last failure is remembered, so that one that is away is not waited for at each question.
 const maxAsked = 2_000;
 
-/** How long to wait after the nth failure in a row: doubling from 1 s to 60 s, with jitter of a quarter to either side. */
+/** How long to wait after the nth failure in a row: doubling from 1 s to 48 s, with jitter of a quarter to either side. */
 export function redialDelay(failures: number, random: () => number): number {
   const plain = Math.min(lastDelayMs, firstDelayMs * 2 ** Math.max(0, failures - 1));
   return Math.round(plain * (0.75 + random() / 2));

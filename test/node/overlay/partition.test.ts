@@ -1,82 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { signingKeyFromSeed } from '../../../node/identity/keys.ts';
 import type { Overlay } from '../../../node/overlay/overlay.ts';
 import { startOverlay } from '../../../node/overlay/start.ts';
+import { Door, freePort } from './door.ts';
 import { address } from './fake-overlay.ts';
 import { makeRing, type Ring } from './ring-fixture.ts';
 
 const soon = { timeout: 60_000, interval: 50 };
-
-/** The only way to a node that the others know: what comes through it can be cut. */
-class Door {
-  readonly #server: Server;
-  /** Sockets by the part of the network that they belong to. */
-  readonly #sockets = new Map<Socket, 'inner' | 'cross'>();
-  readonly target: number;
-  part: 'inner' | 'cross' = 'inner';
-  open = true;
-
-  private constructor(target: number, server: Server) {
-    this.target = target;
-    this.#server = server;
-    server.on('connection', (socket) => this.#pass(socket));
-  }
-
-  static async before(target: number): Promise<Door> {
-    const server = createServer();
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    return new Door(target, server);
-  }
-
-  get address(): string {
-    const { port } = this.#server.address() as { port: number };
-    return `/ip4/127.0.0.1/tcp/${port}`;
-  }
-
-  #pass(socket: Socket): void {
-    if (!this.open) {
-      socket.destroy();
-      return;
-    }
-    const onward = connect(this.target, '127.0.0.1');
-    this.#sockets.set(socket, this.part);
-    socket.pipe(onward).pipe(socket);
-    const end = (): void => {
-      this.#sockets.delete(socket);
-      socket.destroy();
-      onward.destroy();
-    };
-    for (const one of [socket, onward]) one.on('error', end).on('close', end);
-  }
-
-  /** Ends what crosses between the halves, and lets nothing in. */
-  cut(): void {
-    this.open = false;
-    for (const [socket, part] of this.#sockets) if (part === 'cross') socket.destroy();
-  }
-
-  close(): void {
-    this.#server.close();
-    for (const socket of this.#sockets.keys()) socket.destroy();
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 describe('two halves of a ring', () => {
   let ring: Ring;
@@ -157,5 +91,29 @@ describe('two halves of a ring', () => {
         expect(one.isUp(d.overlay.self.peerId)).toBe(false);
       }
     }, soon);
+  }, 120_000);
+
+  it('a member that was cut off when another was revoked cuts it before it is up for anyone again', async () => {
+    const a = await node('a', []);
+    const doorToA = `${a.door.address}/p2p/${a.overlay.self.peerId}`;
+    const [away, thief] = [await node('away', [doorToA]), await node('thief', [doorToA])];
+    const all = [a, away, thief].map(({ overlay }) => overlay);
+    for (const door of doors) Object.assign(door, { part: 'cross' });
+    await vi.waitFor(() => allUp(all), soon);
+    // Between these two the way is not through a door.
+    const inner = `/ip4/127.0.0.1/tcp/${thief.door.target}/p2p/${thief.overlay.self.peerId}`;
+    const beside = await node('beside', [inner]);
+    const seen: string[] = [];
+    await vi.waitFor(() => expect(beside.overlay.isUp(thief.overlay.self.peerId)).toBe(true), soon);
+    for (const door of doors) door.cut();
+    await vi.waitFor(() => expect(upOf(beside.overlay, all)).toEqual(ids([thief.overlay])), soon);
+    beside.overlay.onMembership(({ kind, member }) => seen.push(`${kind} ${member.owner}`));
+    a.overlay.offerRevocations(ring.ca.revoke([thief.overlay.self.certificate.serial]));
+    expect(beside.overlay.isUp(thief.overlay.self.peerId)).toBe(true);
+    for (const door of doors) door.open = true;
+    await vi.waitFor(() => expect(beside.overlay.isUp(a.overlay.self.peerId)).toBe(true), soon);
+    expect(beside.overlay.isUp(thief.overlay.self.peerId)).toBe(false);
+    expect(seen.indexOf(`down ${thief.overlay.self.owner}`)).toBeLessThan(seen.indexOf(`up ${a.overlay.self.owner}`));
+    expect(seen).toContain(`down ${thief.overlay.self.owner}`);
   }, 120_000);
 });

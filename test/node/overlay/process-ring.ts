@@ -32,6 +32,8 @@ export async function childRing(given: {
   readonly perProcess: number;
   readonly processes: number;
   readonly table: TableBounds;
+  /** In one more process: nodes that lie in lookups. */
+  readonly liars?: number;
 }): Promise<ProcessRing> {
   const ca = CertificateAuthority.create(testDomain, [], Date.now);
   const list = ca.revocations();
@@ -72,17 +74,18 @@ export async function childRing(given: {
     return first === undefined ? [] : [`${first.addresses[0]}/p2p/${first.peerId}`];
   }
 
-  async function addProcess(): Promise<void> {
+  async function addProcess(count: number, lying: boolean): Promise<void> {
     const child = spawn(process.execPath, [fileURLToPath(new URL('child-nodes.ts', import.meta.url))], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     children.push(child);
-    const nodes = Array.from({ length: given.perProcess }, certify).map(({ seed, certificate, dir }) => ({
+    const nodes = Array.from({ length: count }, certify).map(({ seed, certificate, dir }) => ({
       seed: hex(seed),
       certificate: hex(certificate.bytes),
       dir,
     }));
-    const words = { ring: hex(ca.ringBytes()), list: hex(list), bootstrap: bootstrap(), table: given.table, nodes };
+    const common = { ring: hex(ca.ringBytes()), list: hex(list), bootstrap: bootstrap(), table: given.table };
+    const words = { ...common, nodes, lying };
     child.stdin?.end(JSON.stringify(words));
     if (child.stdout === null) throw new Error('no output of the child');
     for await (const line of createInterface({ input: child.stdout })) if (line === 'ready') return;
@@ -90,7 +93,11 @@ export async function childRing(given: {
   }
 
   for (let n = 0; n < given.here; n += 1) await addNode();
-  await Promise.all(Array.from({ length: given.processes }, addProcess));
+  const { processes, perProcess, liars = 0 } = given;
+  await Promise.all([
+    ...Array.from({ length: processes }, () => addProcess(perProcess, false)),
+    ...(liars === 0 ? [] : [addProcess(liars, true)]),
+  ]);
   return {
     overlays,
     certificates,

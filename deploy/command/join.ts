@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type Address, parseAddress } from '../../policy/address.ts';
 import { loadConfig } from '../config/load.ts';
 import { InputFault } from '../config/problem.ts';
@@ -25,7 +25,7 @@ import {
 } from './options.ts';
 import { sayListens } from './run.ts';
 import { print, printJson } from './screen.ts';
-import { readStandardInput } from './secret-input.ts';
+import { readSecretFile } from './secret-input.ts';
 
 const defaultDays = 7;
 const dayMs = 86_400_000;
@@ -189,7 +189,14 @@ export const join: Command = {
   run: async (given) => {
     const now = Date.now();
     const folder = homeOf(given.values, process.env);
-    const invite = parseInvite(await inviteFrom(given.positionals[0] ?? '-'), now);
+    const invite = parseInvite(
+      await readSecretFile(given.positionals[0] ?? '-', {
+        word: 'INVITE',
+        what: 'the invitation',
+        begins: 'epost-invite-',
+      }),
+      now,
+    );
     const passphraseFile = passphraseFileOf(given.values, process.env);
     const joined = await joinHome(folder, invite, {
       portBase: Number(given.values['port-base'] ?? 0),
@@ -229,23 +236,3 @@ export const join: Command = {
     });
   },
 };
-
-async function inviteFrom(where: string): Promise<string> {
-  if (where === '-') return readStandardInput();
-  try {
-    return readFileSync(where, 'utf8');
-  } catch (cause) {
-    const found = where.startsWith('epost-invite-')
-      ? 'the invitation itself'
-      : `no readable file (${(cause as NodeJS.ErrnoException).code ?? 'error'})`;
-    throw new InputFault([
-      {
-        file: 'command line',
-        path: 'INVITE',
-        found,
-        expected: 'the name of the file that holds the invitation, or -',
-        suggestion: 'save it to a file, or pipe it in: other users of this machine can read arguments',
-      },
-    ]);
-  }
-}

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { InputFault } from '../config/problem.ts';
 
 // Longer than any password or invitation that `epost` prints.
@@ -34,4 +35,28 @@ export async function readSecretLine(what: string): Promise<string> {
       { file: 'standard input', path: '', found: 'an empty line', expected: `the ${what}`, suggestion: 'pipe it in' },
     ]);
   return line;
+}
+
+/** What a file holds that a word of the command line names, or standard input for `-`. `begins`: how the secret itself would look in its place. */
+export async function readSecretFile(
+  where: string,
+  { word, what, begins }: { readonly word: string; readonly what: string; readonly begins: string },
+): Promise<string> {
+  if (where === '-') return readStandardInput();
+  try {
+    return readFileSync(where, 'utf8');
+  } catch (cause) {
+    const found = where.startsWith(begins)
+      ? `${what} itself`
+      : `no readable file (${(cause as NodeJS.ErrnoException).code ?? 'error'})`;
+    throw new InputFault([
+      {
+        file: 'command line',
+        path: word,
+        found,
+        expected: `the name of the file that holds ${what}, or -`,
+        suggestion: 'save it to a file, or pipe it in: other users of this machine can read arguments',
+      },
+    ]);
+  }
 }

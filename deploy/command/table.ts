@@ -26,6 +26,7 @@ import { suppressionAdd, suppressionList, suppressionRemove } from './suppressio
 import { tlsReportCommand } from './tls-report.ts';
 import { trace } from './trace.ts';
 import { userAdd, userList, userPasswd, userRevoke } from './user.ts';
+import { userRenew, userTake } from './user-renew.ts';
 
 /** Every command, in the order in which `epost --help` shows them. */
 export const commands: readonly Command[] = [
@@ -41,6 +42,8 @@ export const commands: readonly Command[] = [
   userAdd,
   userList,
   userPasswd,
+  userRenew,
+  userTake,
   userRevoke,
   listCreate,
   listShow,

@@ -1,3 +1,4 @@
+import type { IssuedCertificate } from '../../node/identity/authority.ts';
 import type { Address } from '../../policy/address.ts';
 import { InputFault } from '../config/problem.ts';
 import { askNode } from '../home/ask-node.ts';
@@ -105,7 +106,7 @@ export const userList: Command = {
         : certified.map((one) => ({
             address: one.address,
             mailbox: here.includes(one.address) ? 'here' : 'elsewhere',
-            state: one.revoked ? 'revoked' : 'valid',
+            state: one.revoked ? 'revoked' : isReplaced(certified, one) ? 'replaced' : 'valid',
             until: new Date(one.notAfter).toISOString(),
           }));
     if (given.switches.has('json')) printJson(rows);
@@ -124,6 +125,11 @@ export const userList: Command = {
     return exitCodes.done;
   },
 };
+
+/** Whether the address has a later certificate than this one. */
+function isReplaced(issued: readonly IssuedCertificate[], one: IssuedCertificate): boolean {
+  return issued.findLast(({ kind, address }) => kind === one.kind && address === one.address) !== one;
+}
 
 export const userPasswd: Command = {
   name: 'user passwd',
@@ -145,26 +151,34 @@ export const userRevoke: Command = {
   name: 'user revoke',
   summary: 'end somebody’s certificate: no mail in, no mail out, no login, in the whole ring',
   details:
-    'The stored mail is not deleted. A revoked certificate never becomes valid again; `epost user add` can give the address anew.',
+    'The stored mail is not deleted. A revoked certificate never becomes valid again; `epost user add` can give the address anew.\nWith --replaced the user stays, and only the certificates go that he had before `epost user renew`.',
   positionals: [addressWord],
-  options: { ...common, 'passphrase-file': passphraseOption },
+  options: {
+    ...common,
+    'passphrase-file': passphraseOption,
+    replaced: { help: 'only certificates of keys that were replaced by newer ones' },
+  },
   run: async (given) => {
     const layout = layoutOf(homeOf(given.values, process.env));
     readRing(layout);
     const address = addressIn(given.positionals[0]);
     const authority = await authorityFor(given, layout);
-    const serials = authority
-      .issued()
+    const replaced = given.switches.has('replaced');
+    const issued = authority.issued();
+    const serials = issued
       .filter((one) => one.kind === 'user' && one.address === address && !one.revoked)
+      .filter((one) => !replaced || isReplaced(issued, one))
       .map(({ serial }) => serial);
     if (serials.length === 0)
       throw new HomeFault(
         'no-such-user',
-        `${address} has no valid certificate in this ring; \`epost user list\` shows who has`,
+        `${address} has no ${replaced ? 'replaced' : 'valid'} certificate in this ring; \`epost user list\` shows who has`,
       );
-    const told = await revokeAndTell(layout, authority, serials, () => removeUser(layout, address));
+    const told = await revokeAndTell(layout, authority, serials, () => {
+      if (!replaced) removeUser(layout, address);
+    });
     if (given.switches.has('json')) printJson({ address, revoked: serials, told });
-    else print(`revoked ${address}${toldLater(told)}`);
+    else print(`revoked ${replaced ? 'the earlier certificates of ' : ''}${address}${toldLater(told)}`);
     return exitCodes.done;
   },
 };

@@ -11,6 +11,7 @@ export type HomeFaultCode =
   | 'user-exists'
   | 'not-done'
   | 'bad-invite'
+  | 'bad-keys'
   | 'bad-user'
   | 'run-folder';
 

@@ -12,6 +12,7 @@ import { type NodeCredentials, writeNodeFiles } from './node-files.ts';
 import { passwordRecordSchema } from './password.ts';
 import { makeHome } from './staging.ts';
 import { makeSelfSignedTls } from './tls.ts';
+import { maxEarlier } from './user-keys.ts';
 import { type LocalUser, placeUser } from './users.ts';
 
 const bytes = (least: number, most: number) =>
@@ -30,6 +31,10 @@ const inviteSchema = z.strictObject({
       address: z.string().max(320),
       certificate: bytes(1, 4_096),
       keys: bytes(64, 64),
+      earlier: z
+        .array(z.strictObject({ certificate: bytes(1, 4_096), keys: bytes(64, 64), replacedAt: z.int().nonnegative() }))
+        .max(maxEarlier)
+        .optional(),
       password: passwordRecordSchema,
       mailbox: z.enum(['new', 'open']),
     })
@@ -73,6 +78,9 @@ export function inviteText(invite: Invite): string {
             address: user.address,
             certificate: user.certificate,
             keys: user.keys.export(),
+            ...(user.earlier.length === 0
+              ? {}
+              : { earlier: user.earlier.map((one) => ({ ...one, keys: one.keys.export() })) }),
             password: user.login.password,
             mailbox: user.login.mailbox,
           },
@@ -108,6 +116,7 @@ export function parseInvite(text: string, now: number): Invite {
     address: address.address,
     certificate: user.certificate,
     keys: importIdentityKeys(user.keys),
+    earlier: (user.earlier ?? []).map((one) => ({ ...one, keys: importIdentityKeys(one.keys) })),
     login: { version: 1, password: user.password, mailbox: user.mailbox },
   };
   return { ...rest, node: { seed, certificate }, user: localUser };

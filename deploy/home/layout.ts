@@ -81,7 +81,9 @@ export function layoutOf(folder: string): Layout {
 export function userFiles(
   layout: Layout,
   address: Address,
-): { folder: string; key: string; certificate: string; login: string; policy: string } {
+): Readonly<
+  Record<'folder' | 'key' | 'certificate' | 'login' | 'policy' | 'earlier' | 'nextKey' | 'nextCertificate', string>
+> {
   const folder = path.join(layout.users, folderName(address));
   return {
     folder,
@@ -89,6 +91,10 @@ export function userFiles(
     certificate: path.join(folder, 'identity.cert'),
     login: path.join(folder, 'login.json'),
     policy: path.join(folder, 'policy.yaml'),
+    // Keys that he had before (home/user-keys.ts), and those that are just taking the place of the present ones.
+    earlier: path.join(folder, 'earlier'),
+    nextKey: path.join(folder, 'next.key'),
+    nextCertificate: path.join(folder, 'next.cert'),
   };
 }
 

@@ -2,13 +2,14 @@ import { existsSync, rmSync } from 'node:fs';
 import { z } from 'zod';
 import type { CertificateAuthority } from '../../node/identity/authority.ts';
 import { readKeyFile } from '../../node/identity/key-file.ts';
-import { generateIdentityKeys, type IdentityKeys, importIdentityKeys } from '../../node/identity/keys.ts';
+import { type IdentityKeys, importIdentityKeys } from '../../node/identity/keys.ts';
 import { type ListRecord, listShape } from '../../node/store/directory.ts';
 import type { Address } from '../../policy/address.ts';
 import { HomeFault } from './fault.ts';
 import { readHomeFile, readHomeJson, syncFolder, writeFileDurably } from './files.ts';
 import { type Layout, listFiles } from './layout.ts';
-import { addressesIn, placeIdentity, userCertificateDays } from './users.ts';
+import { issueKeys } from './user-keys.ts';
+import { addressesIn, placeIdentity } from './users.ts';
 
 const settingsSchema = z.strictObject({
   version: z.literal(1),
@@ -66,16 +67,8 @@ export async function addList(
   list: { readonly address: Address; readonly made: ListRecord; readonly passphrase: string | undefined },
 ): Promise<void> {
   const { address, made, passphrase } = list;
-  const keys = generateIdentityKeys();
-  const certificate = authority.issueIdentity({
-    kind: 'list',
-    address,
-    signingKey: keys.signing.public,
-    sealingKey: keys.sealing.public,
-    days: userCertificateDays,
-  });
   const settings: Settings = { version: 1, made, log: 'new' };
-  await placeIdentity(listFiles(layout, address).folder, { certificate: certificate.bytes, keys }, passphrase, {
+  await placeIdentity(listFiles(layout, address).folder, issueKeys(authority, 'list', address), passphrase, {
     'list.json': settingsText(settings),
   });
 }

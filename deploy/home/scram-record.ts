@@ -35,8 +35,23 @@ export async function sealScram(address: Address, password: string, sealTo: Uint
     storedKey: Buffer.from(keys.storedKey).toString('base64'),
     serverKey: Buffer.from(keys.serverKey).toString('base64'),
   };
-  const sealed = seal(sealTo, Buffer.from(JSON.stringify(text)), contextOf(address));
-  return { sealTo: Buffer.from(sealTo).toString('base64'), sealed: Buffer.from(sealed).toString('base64') };
+  return sealed(address, Buffer.from(JSON.stringify(text)), sealTo);
+}
+
+function sealed(address: Address, text: Uint8Array, sealTo: Uint8Array): ScramRecord {
+  const box = seal(sealTo, text, contextOf(address));
+  return { sealTo: Buffer.from(sealTo).toString('base64'), sealed: Buffer.from(box).toString('base64') };
+}
+
+/** The same keys of the same password for a user who has another key now; undefined for what the old one does not open. */
+export function resealScram(
+  address: Address,
+  record: ScramRecord,
+  old: SealingKey,
+  sealTo: Uint8Array,
+): ScramRecord | undefined {
+  const opened = open(old, Buffer.from(record.sealed, 'base64'), contextOf(address));
+  return opened === undefined ? undefined : sealed(address, opened, sealTo);
 }
 
 /** undefined for what was not sealed for this user and key: then he logs in by PLAIN, and it is made anew. */

@@ -2,14 +2,23 @@ import { existsSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:
 import path from 'node:path';
 import { z } from 'zod';
 import type { CertificateAuthority } from '../../node/identity/authority.ts';
-import { readKeyFile, writeKeyFile } from '../../node/identity/key-file.ts';
-import { generateIdentityKeys, type IdentityKeys, importIdentityKeys } from '../../node/identity/keys.ts';
+import { writeKeyFile } from '../../node/identity/key-file.ts';
+import type { IdentityKeys } from '../../node/identity/keys.ts';
 import { type Address, parseAddress } from '../../policy/address.ts';
 import { HomeFault } from './fault.ts';
-import { readHomeFile, readHomeJson, syncFolder, writeFileDurably } from './files.ts';
+import { readHomeJson, syncFolder, writeFileDurably } from './files.ts';
 import { type Layout, userFiles } from './layout.ts';
 import { hashPassword, passwordRecordSchema } from './password.ts';
-import { type ScramRecord, scramRecordSchema, sealScram } from './scram-record.ts';
+import { resealScram, type ScramRecord, scramRecordSchema, sealScram } from './scram-record.ts';
+import {
+  type EarlierKeys,
+  issueKeys,
+  readEarlierKeys,
+  readUserKeys,
+  replaceUserKeys,
+  type UserKeys,
+  writeEarlierKeys,
+} from './user-keys.ts';
 
 const loginSchema = z.strictObject({
   version: z.literal(1),
@@ -26,11 +35,15 @@ export interface LocalUser {
   readonly address: Address;
   readonly certificate: Uint8Array;
   readonly keys: IdentityKeys;
+  /** Those that he had before, the first ones first. */
+  readonly earlier: readonly EarlierKeys[];
   readonly login: Login;
 }
 
-// User certificates: long enough that nobody is locked out by a holiday; the revocation list ends them earlier.
-export const userCertificateDays = 825;
+/** The keys that a user's mailbox was made with, and is written with for ever. */
+export function mailboxKeysOf({ keys, earlier }: LocalUser): IdentityKeys {
+  return earlier[0]?.keys ?? keys;
+}
 
 /** The users whose mailboxes live on this home, without opening their keys. */
 export function listUsers(layout: Layout): Address[] {
@@ -52,14 +65,10 @@ export async function readUser(layout: Layout, address: Address, passphrase: str
   const files = userFiles(layout, address);
   if (!existsSync(files.folder))
     throw new HomeFault('no-such-user', `${address} has no mailbox on this home; \`epost user list\` shows who has`);
-  const secret = await readKeyFile(files.key, {
-    kind: 'identity',
-    ...(passphrase === undefined ? {} : { passphrase }),
-  });
   return {
     address,
-    certificate: readHomeFile(files.certificate, 'the certificate'),
-    keys: importIdentityKeys(secret),
+    ...(await readUserKeys(layout, address, passphrase)),
+    earlier: await readEarlierKeys(layout, address, passphrase),
     login: readLogin(layout, address),
   };
 }
@@ -86,21 +95,14 @@ export async function addUser(
       'user-exists',
       `${user.address} has a mailbox here already; \`epost user passwd\` sets a new password`,
     );
-  const keys = generateIdentityKeys();
-  const certificate = authority.issueIdentity({
-    kind: 'user',
-    address: user.address,
-    signingKey: keys.signing.public,
-    sealingKey: keys.sealing.public,
-    days: userCertificateDays,
-  });
+  const { keys, certificate } = issueKeys(authority, 'user', user.address);
   const login: Login = {
     version: 1,
     password: await hashPassword(user.password),
     scram: await sealScram(user.address, user.password, keys.sealing.public),
     mailbox: 'new',
   };
-  const made: LocalUser = { address: user.address, certificate: certificate.bytes, keys, login };
+  const made: LocalUser = { address: user.address, certificate, keys, earlier: [], login };
   await placeUser(layout, made, user.passphrase);
   return made;
 }
@@ -114,7 +116,7 @@ export async function placeUser(layout: Layout, user: LocalUser, passphrase: str
 /** Writes the files of an identity beside their place and moves them there in one step. */
 export async function placeIdentity(
   folder: string,
-  { certificate, keys }: Pick<LocalUser, 'certificate' | 'keys'>,
+  { certificate, keys, earlier = [] }: Pick<LocalUser, 'certificate' | 'keys'> & Partial<Pick<LocalUser, 'earlier'>>,
   passphrase: string | undefined,
   others: Readonly<Record<string, string>>,
 ): Promise<void> {
@@ -126,9 +128,24 @@ export async function placeIdentity(
     kind: 'identity',
     ...(passphrase === undefined ? {} : { passphrase }),
   });
+  for (const before of earlier) await writeEarlierKeys(path.join(staging, 'earlier'), before, passphrase);
   for (const [name, text] of Object.entries(others)) writeFileDurably(path.join(staging, name), text);
   renameSync(staging, folder);
   syncFolder(parent);
+}
+
+/** Gives a user of this home new keys, as {@link replaceUserKeys}; his password stays. */
+export async function renewUser(
+  layout: Layout,
+  address: Address,
+  fresh: UserKeys,
+  how: { readonly passphrase: string | undefined; readonly now: number },
+): Promise<void> {
+  const { keys, login } = await readUser(layout, address, how.passphrase);
+  await replaceUserKeys(layout, address, fresh, how);
+  const { scram: sealed, ...rest } = login;
+  const scram = sealed && resealScram(address, sealed, keys.sealing, fresh.keys.sealing.public);
+  writeFileDurably(userFiles(layout, address).login, loginText(scram === undefined ? rest : { ...rest, scram }));
 }
 
 export async function setPassword(layout: Layout, address: Address, password: string): Promise<void> {

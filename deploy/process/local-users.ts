@@ -1,9 +1,11 @@
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Account, Accounts, Login, ScramAccounts } from '../../node/access/account.ts';
+import { equalBytes } from '../../node/identity/canonical.ts';
 import { checkIdentityCertificate, type IdentityCertificate } from '../../node/identity/certificate.ts';
 import type { Mailbox } from '../../node/mail/mailbox.ts';
 import { type Address, parseAddress } from '../../policy/address.ts';
-import { userFiles } from '../home/layout.ts';
+import { type Layout, userFiles } from '../home/layout.ts';
 import { type LocalUser, listUsers, markMailboxOpen, readLogin, readUser } from '../home/users.ts';
 import { publishRecord } from './publish-record.ts';
 import { RecipientPolicy } from './recipient-policy.ts';
@@ -62,13 +64,13 @@ export class LocalUsers implements Accounts {
     return parsed.kind === 'address' ? this.#residents.get(parsed.address) : undefined;
   }
 
-  /** Makes who is served match the files of the home: newcomers come in, who has gone leaves, passwords are read again. */
+  /** Makes who is served match the files of the home: newcomers come in, who has gone leaves, who has new keys is served with them, passwords are read again. */
   async reload(): Promise<void> {
     const { layout, passphrase, log } = this.#parts;
     const wanted = new Set(listUsers(layout));
     this.#barred.clear();
     for (const [address, resident] of this.#residents) {
-      if (!wanted.has(address)) await this.#leave(resident);
+      if (!wanted.has(address) || !hasCertificate(layout, resident.user)) await this.#leave(resident);
     }
     for (const address of wanted) {
       const resident = this.#residents.get(address);
@@ -240,6 +242,11 @@ export class LocalUsers implements Accounts {
     // One that is being opened just now is closed by who opens it.
     await resident.home?.open.close();
   }
+}
+
+/** Whether the user still has the certificate that he is served with. */
+function hasCertificate(layout: Layout, { address, certificate }: LocalUser): boolean {
+  return equalBytes(readFileSync(userFiles(layout, address).certificate), certificate);
 }
 
 function barred(reason: string): Login {

@@ -2,7 +2,7 @@ import type { Account } from '../../node/access/account.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
 import { personOf } from '../../node/mail/recipient-control.ts';
 import { submit } from '../../node/mail/send.ts';
-import type { LocalUser } from '../home/users.ts';
+import { type LocalUser, mailboxKeysOf } from '../home/users.ts';
 import type { UserHome } from './user-home.ts';
 import { UserQuota } from './user-quota.ts';
 import { type LocalUsersParts, sendingParts } from './users-parts.ts';
@@ -35,7 +35,7 @@ export function userAccount(
     submit: async (envelope, bytes, id) => {
       const submission = await submit({
         ...sending,
-        user: { address: user.address, certificate, keys: user.keys },
+        user: { address: user.address, certificate, keys: user.keys, mailboxKeys: mailboxKeysOf(user) },
         envelope,
         bytes,
         traceId: id,

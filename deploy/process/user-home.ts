@@ -11,7 +11,8 @@ import { recipientControl } from '../../node/mail/recipient-control.ts';
 import { followReturns, giveBack, noticesOf } from '../../node/mail/returns.ts';
 import { SentBook } from '../../node/mail/sent-book.ts';
 import { localRecipient } from '../../node/notify/local-recipient.ts';
-import type { LocalUser } from '../home/users.ts';
+import { retiredKeys } from '../home/user-keys.ts';
+import { type LocalUser, mailboxKeysOf } from '../home/users.ts';
 import { Closing } from './closing.ts';
 import { KeptLimits } from './kept-limits.ts';
 import type { RecipientPolicy } from './recipient-policy.ts';
@@ -50,7 +51,7 @@ async function opened(
   { post, names, layout, hostname, seen, trust, now, trace, log }: LocalUsersParts,
   closing: Closing,
 ): Promise<UserHome> {
-  const identity = { address: user.address, certificate, keys: user.keys };
+  const identity = { address: user.address, certificate, keys: user.keys, mailboxKeys: mailboxKeysOf(user) };
   const mailbox = await openMailbox({
     post,
     user: identity,
@@ -112,8 +113,9 @@ async function opened(
     custody: { store: post.store, trust, now },
     forwarder: forwarder(sending, () => forward.current),
   });
-  const accept = localRecipient({ keys: user.keys, certificate, trust, seen, now, handle });
-  closing.add(post.notify.attach({ certificate, accept }));
+  const retired = retiredKeys(user.earlier, trust());
+  const accept = localRecipient({ keys: user.keys, certificate, retired, trust, seen, now, handle });
+  closing.add(post.notify.attach({ certificate, retired: retired.map((one) => one.certificate), accept }));
   outliner.start();
   return { mailbox, book, people, forward, close: () => closing.close() };
 }

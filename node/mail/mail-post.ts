@@ -32,6 +32,13 @@ export interface MailUser {
   readonly address: Address;
   readonly certificate: IdentityCertificate;
   readonly keys: IdentityKeys;
+  /** Those that the mailbox was made with, where the user has others by now: its logs have one writer for ever. */
+  readonly mailboxKeys?: IdentityKeys | undefined;
+}
+
+/** The keys of a user's mailbox. */
+export function mailboxKeys({ keys, mailboxKeys: first = keys }: MailUser): IdentityKeys {
+  return first;
 }
 
 /** DESIGN §6: how long blocks are kept without being asked for again. */

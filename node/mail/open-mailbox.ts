@@ -11,7 +11,7 @@ import { FolderShelf, folderLogName } from './folder-shelf.ts';
 import { HeadBackups } from './head-backups.ts';
 import { IndexCache } from './index-cache.ts';
 import { type KeptLog, LeaseKeeper } from './lease-keeper.ts';
-import type { Clock, Log, MailPost, MailUser } from './mail-post.ts';
+import { type Clock, type Log, type MailPost, type MailUser, mailboxKeys } from './mail-post.ts';
 import type { Mailbox } from './mailbox.ts';
 import { decodeMailboxIndex, encodeMailboxIndex, MailboxIndex } from './mailbox-index.ts';
 import { sha256 } from './manifest.ts';
@@ -53,10 +53,11 @@ function indexName(address: Address): string {
  */
 export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
   const { post, user, dir, create, now, log: events } = options;
-  const master = user.keys.export();
-  const secret = deriveKey(master, 'mail/mailbox');
+  const keys = mailboxKeys(user);
+  const { signing } = keys;
+  const secret = deriveKey(keys.export(), 'mail/mailbox');
   const named = (name: string): LogName => ({
-    signing: user.keys.signing,
+    signing,
     secret: deriveKey(secret, 'mail/log', Buffer.from(name)),
     name,
   });
@@ -93,8 +94,7 @@ export async function openMailbox(options: MailboxOptions): Promise<Mailbox> {
       openLog: async () => openLog('backups', true),
       logs: () => ['mailbox', ...keeper.state.folders.values().map(({ id }) => folderLogName(id))],
       heads: async (name) => post.logHeads(named(name)),
-      readHead: (name, head) =>
-        readHead(post.store, { ...named(name), writer: user.keys.signing.public }, head, takesUid),
+      readHead: (name, head) => readHead(post.store, { ...named(name), writer: signing.public }, head, takesUid),
       now,
       log: events,
     });

@@ -19,7 +19,7 @@ import {
   type RecipientOptions,
   type RelayLetter,
 } from './letter.ts';
-import { type Clock, type Log, leaseMs, type MailUser } from './mail-post.ts';
+import { type Clock, type Log, leaseMs, type MailUser, mailboxKeys } from './mail-post.ts';
 import { sha256 } from './manifest.ts';
 import { storeMessage } from './message.ts';
 import type { MessageRef } from './message-ref.ts';
@@ -132,7 +132,11 @@ function submission(
 
 /** Stored once for all recipients, under a salt that only this user can make and that is the same each time. */
 async function stored({ post, user, bytes, now }: SubmitOptions): Promise<MessageRef | RecipientOutcome> {
-  const salt = deriveKey(deriveKey(user.keys.export(), 'mail/mailbox'), 'mail/salt', await sha256InSlices(bytes));
+  const salt = deriveKey(
+    deriveKey(mailboxKeys(user).export(), 'mail/mailbox'),
+    'mail/salt',
+    await sha256InSlices(bytes),
+  );
   try {
     return await storeMessage(post.store, bytes, { salt, lease: { identity: user.address, until: now() + leaseMs } });
   } catch (error) {

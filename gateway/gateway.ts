@@ -12,7 +12,7 @@ import {
   automaticBudget,
   defaultAutomaticRates,
 } from './automatic-budget.ts';
-import { bounceJob } from './bounce.ts';
+import { bounceJob, sentBackJob } from './bounce.ts';
 import type { DkimKey } from './dkim/keys.ts';
 import type { Resolver } from './dns/answer.ts';
 import { type DnsListZones, dnsLists } from './evidence/dns-lists.ts';
@@ -190,7 +190,7 @@ function deliveryParts(
   { budget, suppression }: Shared,
   expect: DeliveryParts['awaitReceipt'],
 ): DeliveryParts {
-  const { config, post, queue, identity, resolver, trace, log, now } = options;
+  const { config, ring, post, queue, identity, resolver, trace, log, now } = options;
   return {
     ...ringStore(options),
     queue,
@@ -199,6 +199,13 @@ function deliveryParts(
     notifySender: (failed) => bounce(options, failed),
     sendNotice: noticesWithin(budget, post),
     learnOfBounce: (recipient, reporter, of) => learnOfBounce({ suppression, resolver, now }, recipient, reporter, of),
+    senderOf: (address) => {
+      const returned = returnPathsOf(identity).open(address, now());
+      return returned.kind === 'forwarded' ? returned.address : undefined;
+    },
+    sendBack: async (report) => {
+      await queue.add([sentBackJob(report, { ring: ring.name })]);
+    },
     hostname: config.hostname,
     isFinal: isFinalFault,
     secret: secretOf(identity),
@@ -236,6 +243,32 @@ function noticesWithin(budget: AutomaticBudget, post: GatewayPost): GatewayPost[
   };
 }
 
+/** Of what was forwarded for somebody elsewhere he is told, since his address was proven when it was rewritten; of all else, who sent it. */
+function noticesOfRelay(options: GatewayOptions, budget: AutomaticBudget): GatewayPost['sendNotice'] {
+  const paths = returnPathsOf(options.identity);
+  const toUser = noticesWithin(budget, options.post);
+  return async (facts, to) => {
+    const sender = paths.open(facts.sender, options.now());
+    if (sender.kind !== 'forwarded') return toUser(facts, to);
+    for (const { address, action, status, text } of facts.recipients) {
+      // He asked nobody to forward it: that it went on is nothing to tell him.
+      if (action !== 'failed' && action !== 'delayed') continue;
+      await bounce(options, {
+        action,
+        sender: sender.address,
+        recipient: address as Address,
+        status,
+        text,
+        originalHeader: facts.originalHeader,
+        dsn: undefined,
+        receivedAt: facts.arrivedAt,
+        trace: facts.traceId,
+      });
+    }
+    return { kind: 'sent', copies: 0, id: new Uint8Array() };
+  };
+}
+
 function startRelayOf(
   options: GatewayOptions,
   storage: StorageGate,
@@ -253,15 +286,26 @@ function startRelayOf(
     suppression,
     post: {
       onRelayRequest: (handler) => post.onRelayRequest(handler),
-      sendNotice: noticesWithin(budget, post),
+      sendNotice: noticesOfRelay(options, budget),
       fetch: (ref) => stored.fetch(ref as never),
       store: stored.store,
     },
     aliasOf: aliasOf(options),
+    ownersOf: ownersOf(options),
+    forwardPath: (sender, at) => returnPathsOf(options.identity).forward(sender, ring.name, at),
     decide: (evidence) => decide(policy(), evidence, limits, now()),
     dkim: (domain) => (ring.domains.includes(domain as Domain) || domain === ring.name ? dkim() : []),
     maxMessageBytes: ringMessageBytes,
   });
+}
+
+function ownersOf({ post }: GatewayOptions): (address: Address) => Promise<readonly Address[]> {
+  return async (address) => {
+    const found = await post.lookup(address);
+    if (found.kind === 'unknown') throw new Error(`whose ${address} is could not be found out`);
+    if (found.kind !== 'found' || found.certificate.kind !== 'list') return [];
+    return found.record?.list?.owners ?? [];
+  };
 }
 
 /** Whom an address is another name for. An identity of the ring is itself, also where the configuration names it as an alias: nobody writes in its name. */

@@ -308,6 +308,15 @@ export const facts = {
       meaning: 'what the authority says of it or of its ring (`epost identity block`, `slow`)',
     },
   },
+  carried: {
+    on: {
+      type: 'string',
+      values: ['no', 'forward', 'list'],
+      stages: leaving,
+      neutral: 'no',
+      meaning: 'others wrote it, and the identity carries it on: its own forwarding, or it is a list',
+    },
+  },
   organisation: {
     verdict: {
       type: 'string',

@@ -45,27 +45,41 @@ const signBytes: (algorithm: string | null, input: Uint8Array, key: KeyObject) =
 
 const lineEnd = Buffer.from('\r\n');
 
-/** The DKIM-Signature fields to put before the message, one for each key. The message must be CRLF-clean and have a From field. */
-export async function dkimSignatures(message: Uint8Array, options: SignOptions): Promise<Uint8Array> {
-  const { fields, end } = options.block ?? readHeaderBlock(message);
-  const bodyHash = await hashOfBody(message.subarray(Math.min(message.length, end + 2)));
+/** What of a message is signed: fields by name, and what they come to (RFC 6376 §3.7). */
+export interface SignedFields {
+  readonly names: readonly string[];
+  readonly header: Buffer;
+}
+
+/** `also` are signed as often as they occur. */
+export function signedFields(message: Uint8Array, { fields }: HeaderBlock, also: readonly string[] = []): SignedFields {
   if (!fields.some(({ name }) => name === 'from')) {
     throw new DkimFault('dkim-unsigned', 'a message without From cannot be signed');
   }
   const names: string[] = [];
   const chosen: Uint8Array[] = [];
-  for (const name of [...oversigned, ...signed]) {
+  for (const name of [...oversigned, ...signed, ...also]) {
     // RFC 6376 §5.4.2: several fields of one name are signed from the bottom up.
     const occurring = fields.filter((field) => field.name === name).reverse();
     for (const { start, end } of occurring) chosen.push(message.subarray(start, end));
     const times = occurring.length + (oversigned.includes(name) ? 1 : 0);
     for (let i = 0; i < times; i += 1) names.push(name);
   }
-  const header = Buffer.concat(chosen.flatMap((field) => [relaxedField(field), lineEnd]));
-  const signedFields = folded(` h=${names.join(':')};`, ':');
-  return Buffer.concat(
-    await Promise.all(options.keys.map((key) => signature(key, options, signedFields, header, bodyHash))),
-  );
+  return { names, header: Buffer.concat(chosen.flatMap((field) => [relaxedField(field), lineEnd])) };
+}
+
+/** The DKIM-Signature fields to put before the message, one for each key. The message must be CRLF-clean and have a From field. */
+export async function dkimSignatures(message: Uint8Array, options: SignOptions): Promise<Uint8Array> {
+  const block = options.block ?? readHeaderBlock(message);
+  const bodyHash = await bodyHashOf(message, block);
+  const { names, header } = signedFields(message, block);
+  const list = folded(` h=${names.join(':')};`, ':');
+  return Buffer.concat(await Promise.all(options.keys.map((key) => signature(key, options, list, header, bodyHash))));
+}
+
+/** RFC 6376 §3.7, relaxed, in base64. */
+export async function bodyHashOf(message: Uint8Array, { end }: HeaderBlock): Promise<string> {
+  return hashOfBody(message.subarray(Math.min(message.length, end + 2)));
 }
 
 async function hashOfBody(body: Uint8Array): Promise<string> {
@@ -77,7 +91,7 @@ async function hashOfBody(body: Uint8Array): Promise<string> {
 async function signature(
   key: DkimKey,
   options: SignOptions,
-  signedFields: readonly string[],
+  list: readonly string[],
   header: Buffer,
   bodyHash: string,
 ): Promise<Buffer> {
@@ -85,12 +99,16 @@ async function signature(
   const field = [
     `DKIM-Signature: v=1; a=${key.algorithm}; c=relaxed/relaxed; d=${domain};`,
     ` s=${key.selector}; t=${Math.floor(now / 1000)};`,
-    ...signedFields,
+    ...list,
     ` bh=${bodyHash};`,
     ' b=',
   ].join('\r\n');
-  // RFC 6376 §3.7: the signature field itself comes last, with an empty b= and without a line end.
-  const input = Buffer.concat([header, relaxedField(Buffer.from(field))]);
+  return completed(field, header, key);
+}
+
+/** A field that ends in an empty `b=`, completed by its signature over `before` and itself: it comes last, without a line end (RFC 6376 §3.7). */
+export async function completed(field: string, before: Uint8Array, key: DkimKey): Promise<Buffer> {
+  const input = Buffer.concat([before, relaxedField(Buffer.from(field))]);
   return Buffer.from(`${field}${wrapped(await sign(key, input))}\r\n`);
 }
 
@@ -104,7 +122,7 @@ async function sign(key: DkimKey, input: Buffer): Promise<string> {
 }
 
 /** Lines of at most 76 characters, cut after the separator. */
-function folded(text: string, separator: string): string[] {
+export function folded(text: string, separator: string): string[] {
   const lines = [''];
   for (const piece of text.split(new RegExp(`(?<=${separator})`))) {
     const last = lines.at(-1) ?? '';

@@ -1,12 +1,13 @@
 import { createHmac } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
 import type { Attempt, Job, Queue, WorkerHandle } from '../../queue/queue.ts';
+import type { SentBack } from '../bounce.ts';
 import type { Reporter } from '../relay/bounced-address.ts';
 import type { NoticeFacts } from '../relay/notice.ts';
 import { type ReturnedPart, returnedPart } from '../returned-part.ts';
 import type { ReportedRecipient } from '../returns/report.ts';
 import type { StorageGate } from '../storage/gate.ts';
-import { noticeOfReport, traceOfOriginal } from './bounce-notice.ts';
+import { noticeOfReport, reportToSendBack, traceOfOriginal } from './bounce-notice.ts';
 import {
   decodeInboundJob,
   decodeProgress,
@@ -65,6 +66,10 @@ export interface DeliveryParts {
     reporter: Reporter,
     trace: string,
   ) => Promise<string | undefined>;
+  /** Of an address under which something was forwarded: whose it stands for (returns/srs.ts). */
+  readonly senderOf: (address: Address) => string | undefined;
+  /** Durable when it resolves. Safe to repeat. */
+  readonly sendBack: (report: SentBack) => Promise<void>;
   readonly hostname: string;
   readonly isFinal: (fault: unknown) => boolean;
   readonly fetch: (message: StoredMessage) => Promise<Uint8Array>;
@@ -267,6 +272,8 @@ async function deliverTo(
 ): Promise<Outcome | Waiting> {
   const { envelopeFrom, folder, trace, provenance } = job;
   try {
+    const forwardedFor = parts.senderOf(recipient);
+    if (forwardedFor !== undefined) return await sendBack(parts, job, message, forwardedFor);
     const told = job.returned.includes(recipient) ? await tellOfBounce(parts, job, message, recipient) : undefined;
     if (told !== undefined) return told;
     const handed = await parts.deliver({
@@ -300,6 +307,22 @@ async function deliverTo(
   } catch (error) {
     return { recipient, reason: messageOf(error) };
   }
+}
+
+/** What came back for something that was forwarded. Throws where it cannot be had now. */
+async function sendBack(
+  parts: DeliveryParts,
+  job: InboundJob,
+  message: StoredMessage,
+  sender: string,
+): Promise<Outcome> {
+  const { trace, receivedAt } = job;
+  const bytes = job.message instanceof Uint8Array ? job.message : await parts.fetch(message);
+  const report = await reportToSendBack(bytes, { hostname: parts.hostname, trace, at: receivedAt });
+  parts.trace(trace, { what: report === undefined ? 'dropped' : 'sent-back', to: sender });
+  if (report === undefined) return { kind: 'dropped' };
+  await parts.sendBack({ message: report, sender, trace, receivedAt });
+  return { kind: 'sent-back' };
 }
 
 /** Undefined where the message is to be delivered as it is. Throws where it cannot be had now. */
@@ -408,7 +431,7 @@ export function saltFor(secret: Uint8Array, trace: string): Uint8Array {
 
 function summary(outcomes: Readonly<Record<string, Outcome>>): string {
   const all = Object.values(outcomes);
-  const notified = all.filter((outcome) => outcome.kind === 'notified').length;
+  const notified = all.filter(({ kind }) => kind === 'notified' || kind === 'sent-back').length;
   return notified === all.length ? `notified ${notified}` : `notified ${notified} of ${all.length}`;
 }
 

@@ -84,6 +84,9 @@ const outcome = z.union([
   z.strictObject({ kind: z.literal('notified') }),
   z.strictObject({ kind: z.literal('no-such-user'), notice: z.string() }),
   z.strictObject({ kind: z.literal('given-up'), notice: z.string() }),
+  /** It answers what was forwarded, and went on to who had sent that; or to nobody, since it is no report. */
+  z.strictObject({ kind: z.literal('sent-back') }),
+  z.strictObject({ kind: z.literal('dropped') }),
 ]);
 const progress = z.strictObject({
   stored: stored.optional(),

@@ -5,7 +5,11 @@ import { replies } from './replies.ts';
 
 /** What the ring says of an address; node's Lookup fits. */
 export type Found =
-  | { readonly kind: 'found'; readonly certificate: { readonly kind: string } }
+  | {
+      readonly kind: 'found';
+      readonly certificate: { readonly kind: string };
+      readonly record?: { readonly list?: { readonly posting: string } | undefined } | undefined;
+    }
   | { readonly kind: 'none' }
   | { readonly kind: 'revoked' }
   | { readonly kind: 'unknown'; readonly reason: string };
@@ -19,6 +23,10 @@ export interface RecipientRules {
   readonly lookup: (address: Address) => Promise<Found>;
   /** What an address says if it is one of the return paths that our mail went out with. */
   readonly returned: (address: string) => Returned;
+  /** The reverse-path; empty for the null sender. */
+  readonly from: string;
+  /** The address was taken out of a return path of ours. */
+  readonly returns?: true;
 }
 
 export type RecipientAnswer =
@@ -29,6 +37,8 @@ export type RecipientAnswer =
 
 // A gateway's or the mailer-daemon's identity has no mailbox; only people and lists take mail.
 const receiving: ReadonlySet<string> = new Set(['user', 'list']);
+/** Lists that take posts signed in the ring alone (node/store/directory.ts). */
+const ringOnly: ReadonlySet<string> = new Set(['ring', 'owners']);
 
 /**
  * Who a RCPT TO address means. It is looked up as it is written and never taken apart: `%`, `!` and quoted forms lead
@@ -45,9 +55,18 @@ export async function recipientOf(text: string, rules: RecipientRules): Promise<
   const returned = rules.returned(full);
   switch (returned.kind) {
     case 'signed': {
-      const answer = await recipientOf(returned.address, { ...rules, returned: () => ({ kind: 'plain' }) });
+      const answer = await recipientOf(returned.address, {
+        ...rules,
+        returned: () => ({ kind: 'plain' }),
+        returns: true,
+      });
       return answer.kind === 'recipient' ? { ...answer, returned: true } : answer;
     }
+    case 'forwarded':
+      // A way back for bounces, and no way in for mail.
+      return rules.from === ''
+        ? { kind: 'recipient', address: parsed.address, returned: true }
+        : { kind: 'refused', reply: replies.bouncesOnly };
     case 'expired':
       return { kind: 'refused', reply: replies.returnPathExpired };
     case 'forged':
@@ -67,9 +86,11 @@ async function lookupNamed(named: Address, rules: RecipientRules): Promise<Recip
     .catch((error: unknown): Found => ({ kind: 'unknown', reason: String(error) }));
   switch (found.kind) {
     case 'found':
-      return receiving.has(found.certificate.kind)
-        ? { kind: 'recipient', address }
-        : { kind: 'unknown-user', reply: replies.noSuchUser };
+      if (!receiving.has(found.certificate.kind)) return { kind: 'unknown-user', reply: replies.noSuchUser };
+      // Who writes from the Internet has not signed it, and is nobody of the ring. Bounces to a list come to its signed return path.
+      return ringOnly.has(found.record?.list?.posting ?? '') && rules.returns !== true
+        ? { kind: 'refused', reply: replies.notToList }
+        : { kind: 'recipient', address };
     case 'none':
       return { kind: 'unknown-user', reply: replies.noSuchUser };
     case 'revoked':

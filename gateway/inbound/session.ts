@@ -145,6 +145,7 @@ export class Session {
       aliases,
       lookup: (address) => this.#lookup(address),
       returned: (address) => parts.returnPaths.open(address, parts.now()),
+      from: transaction.from,
     });
     if (answer.kind === 'recipient') {
       const step = await this.#addRecipient(transaction, answer.address);

@@ -3,15 +3,16 @@
  * durable is the request accepted. The same request again gets the same answer.
  */
 import { createHash } from 'node:crypto';
-import type { RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
+import type { CarriedAnswer, RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
 import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
 import { completeEvidence } from '../../policy/complete-evidence.ts';
 import type { Decision } from '../../policy/decide.ts';
 import { decisionEvent } from '../../policy/decision-event.ts';
 import type { Evidence } from '../../policy/evidence.ts';
 import { hintedText } from '../../policy/retry-hint.ts';
-import type { NewJob, Queue } from '../../queue/queue.ts';
+import type { Mark, NewJob, Queue } from '../../queue/queue.ts';
 import { rememberDoneMs } from '../../queue/queue.ts';
+import { arcSeal } from '../dkim/arc-seal.ts';
 import type { DkimKey } from '../dkim/keys.ts';
 import { dkimSignatures } from '../dkim/sign.ts';
 import { type Author, authorOf } from '../evidence/author.ts';
@@ -19,6 +20,7 @@ import { messageFacts } from '../evidence/message-facts.ts';
 import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { joined } from '../slices.ts';
 import type { StorageGate } from '../storage/gate.ts';
+import { type Carried, carriedSender, ownSender, type Seen } from './carried.ts';
 import type { RelayLog, Trace } from './deliver-parts.ts';
 import { inOrder, isLooping, waivesTls, wireFault } from './relay-headers.ts';
 import { domainOfRecipient, encodeRelayBody, lanePrefix, type RelayBody, type TlsWish } from './relay-job.ts';
@@ -31,6 +33,10 @@ export interface IntakeParts {
   readonly ring: { readonly name: string; readonly domains: readonly string[] };
   /** The identity that an address is another name for. Throws when that could not be found out. Without it there are no aliases. */
   readonly aliasOf?: ((address: Address) => Promise<Address | undefined>) | undefined;
+  /** The owners of a list, who may write in its name; none for what is no list. Throws as `aliasOf` does. */
+  readonly ownersOf?: ((address: Address) => Promise<readonly Address[]>) | undefined;
+  /** The reverse-path under which mail of others is carried on; undefined where there is none for that sender. */
+  readonly forwardPath?: ((sender: string, at: number) => string | undefined) | undefined;
   /** The policy's answer, limits included. */
   readonly decide: (evidence: Evidence) => Decision;
   /** What is remembered of senders and their recipients. */
@@ -56,12 +62,17 @@ const traceId = /^[A-Za-z0-9-]{1,64}$/;
 type Checked =
   | {
       readonly kind: 'fine';
+      /** What others wrote and the sender carries on. */
+      readonly carried?: Carried | undefined;
+      readonly envelopeFrom: string;
       readonly author: Extract<Author, { kind: 'single' }>;
       readonly recipients: string[];
       readonly block: HeaderBlock;
       readonly waivesTls: boolean;
     }
   | { readonly kind: 'refused'; readonly rule: string };
+
+type Fine = Extract<Checked, { kind: 'fine' }>;
 
 const refused = (rule: string) => ({ kind: 'refused', rule }) as const;
 
@@ -92,8 +103,16 @@ export class Intake {
     // The user's node chose it, and whoever has a key can be his own node: in a Received field a line end would begin another field.
     if (!traceId.test(request.trace)) return this.#refuse({ ...request, trace: request.id }, 'malformed-trace');
     const bytes = await request.bytes();
-    const checked = await checkRequest(request, bytes, this.#parts);
-    if (checked.kind === 'refused') return this.#refuse(request, checked.rule);
+    const found = await request.carried();
+    if (found.kind === 'later') return { later: found.reason };
+    if (found.kind === 'refused') return this.#refuse(request, found.rule);
+    const whole = await checkRequest(request, bytes, found, this.#parts);
+    if (whole.kind === 'refused') return this.#refuse(request, whole.rule);
+    const checked = { ...whole, recipients: await this.#withoutKnown(whole) };
+    if (checked.recipients.length === 0) {
+      trace(request.trace, { what: 'sent-before', recipients: whole.recipients });
+      return { verdict: 'accepted' };
+    }
     const evidence = await this.#evidence(request, bytes, checked);
     const decision = this.#parts.decide(evidence);
     const { verdict, rule } = decision;
@@ -103,18 +122,37 @@ export class Intake {
     if (verdict !== 'accept' && verdict !== 'hold') return this.#refuse(request, rule);
     const hold = verdict === 'hold' ? { hold: { reason: `policy rule ${rule}` } } : {};
     // RFC 3834 §3.3, §5: no person's mail.
-    const isAutomatic = request.envelope.from === '' || evidence.message.autoSubmitted;
+    const isAutomatic = checked.envelopeFrom === '' || evidence.message.autoSubmitted;
     const jobs = await this.#jobs(request, bytes, checked, isAutomatic);
     const mark = { key: markOf(request), value: Buffer.from('accepted'), expiresAt: now() + rememberDoneMs };
     await queue.add(
       jobs.map((job) => ({ ...job, ...hold })),
-      { marks: [mark, ...this.#parts.history.marks(request.from.address, checked.recipients)] },
+      {
+        marks: [
+          mark,
+          ...this.#sentMarks(checked),
+          ...this.#parts.history.marks(request.from.address, checked.recipients),
+        ],
+      },
     );
     trace(request.trace, { what: 'queued', jobs: jobs.map(({ id }) => id), held: verdict === 'hold' });
     // The sender was told 250: that it waits for the postmaster, only the postmaster can see.
     if (verdict === 'hold')
       log.warn({ trace: request.trace, identity: request.from.address, rule }, 'a message is held');
     return { verdict: 'accepted' };
+  }
+
+  /** Without those to whom the same post went already by another way: over a list in a list, say. */
+  async #withoutKnown({ carried, recipients }: Fine): Promise<string[]> {
+    if (carried === undefined) return [...recipients];
+    const known = await Promise.all(recipients.map((one) => this.#parts.queue.getMark(sentMarkOf(carried, one))));
+    return recipients.filter((_, place) => known[place] === undefined);
+  }
+
+  #sentMarks({ carried, recipients }: Fine): Mark[] {
+    if (carried === undefined) return [];
+    const expiresAt = this.#parts.now() + rememberDoneMs;
+    return recipients.map((one) => ({ key: sentMarkOf(carried, one), value: Buffer.from('1'), expiresAt }));
   }
 
   async #refuse(request: RelayRequest, rule: string): Promise<RelayAnswer> {
@@ -125,20 +163,16 @@ export class Intake {
     return { verdict: 'refused', rule };
   }
 
-  async #evidence(
-    request: RelayRequest,
-    bytes: Uint8Array,
-    checked: Extract<Checked, { kind: 'fine' }>,
-  ): Promise<Evidence> {
+  async #evidence(request: RelayRequest, bytes: Uint8Array, checked: Fine): Promise<Evidence> {
     const { ring, history, now } = this.#parts;
-    const { from, envelope, proof } = request;
-    const { author, recipients, block } = checked;
+    const { from, proof } = request;
+    const { author, recipients, block, carried } = checked;
     const { kind, address, domain, name } = author;
     const { volume, firstTimeRecipients } = await history.count(from.address, recipients);
     return completeEvidence('relay', {
       envelope: {
-        from: envelope.from,
-        fromDomain: domainOfRecipient(envelope.from),
+        from: checked.envelopeFrom,
+        fromDomain: domainOfRecipient(checked.envelopeFrom),
         recipients,
         recipientCount: recipients.length,
       },
@@ -151,6 +185,7 @@ export class Intake {
         certificateAgeDays: Math.max(0, Math.floor((now() - from.notBefore) / 86_400_000)),
         ...proof,
       },
+      carried: { on: carried?.by ?? 'no' },
       message: messageFacts(bytes, block),
       history: { firstTimeRecipients },
       volume,
@@ -158,12 +193,7 @@ export class Intake {
     });
   }
 
-  async #jobs(
-    request: RelayRequest,
-    bytes: Uint8Array,
-    checked: Extract<Checked, { kind: 'fine' }>,
-    isAutomatic: boolean,
-  ): Promise<NewJob[]> {
+  async #jobs(request: RelayRequest, bytes: Uint8Array, checked: Fine, isAutomatic: boolean): Promise<NewJob[]> {
     const ready = await this.#ready(request, bytes, checked);
     const body = await this.#body(request, ready, checked);
     const domains = [...new Set(checked.recipients.map(domainOfRecipient))];
@@ -188,17 +218,17 @@ export class Intake {
   }
 
   /** In order, signed for the author's domain, with our trace line on top. */
-  async #ready(
-    request: RelayRequest,
-    bytes: Uint8Array,
-    checked: Extract<Checked, { kind: 'fine' }>,
-  ): Promise<Uint8Array> {
+  async #ready(request: RelayRequest, bytes: Uint8Array, checked: Fine): Promise<Uint8Array> {
     const { domain } = checked.author;
     const { hostname, ring, now, dkim, log } = this.#parts;
     const uniquePart = createHash('sha256').update(`message-id ${request.id}`).digest('hex').slice(0, 32);
     // The request's own time, so that the same request gives the same header each time.
     const facts = { hostname, ring: ring.name, trace: request.trace, now: request.at, uniquePart };
     const { message, block, received } = await inOrder(bytes, facts, checked.block);
+    const { carried } = checked;
+    // Others' words are sealed as what was seen of them, not signed as ours.
+    if (carried?.seen !== undefined)
+      return await joined([received, await this.#seal(carried.seen, message, block), message]);
     const keys = dkim(domain);
     if (keys.length === 0) log.warn({ trace: request.trace, domain }, 'no DKIM key: the message goes out unsigned');
     const signatures =
@@ -206,7 +236,18 @@ export class Intake {
     return await joined([received, signatures, message]);
   }
 
-  async #body(request: RelayRequest, bytes: Uint8Array, checked: Checked & { kind: 'fine' }): Promise<Uint8Array> {
+  /** RFC 8617; nothing where no seal may be made. */
+  async #seal({ results, chain }: Seen, message: Uint8Array, block: HeaderBlock): Promise<Uint8Array> {
+    const { dkim, ring, now } = this.#parts;
+    const keys = dkim(ring.name);
+    // Few verifiers of ARC know Ed25519.
+    const key = keys.find(({ algorithm }) => algorithm === 'rsa-sha256') ?? keys[0];
+    if (key === undefined || results === '') return new Uint8Array();
+    const seal = await arcSeal(message, { domain: ring.name, key, now: now(), results, chain, block });
+    return seal ?? new Uint8Array();
+  }
+
+  async #body(request: RelayRequest, bytes: Uint8Array, checked: Fine): Promise<Uint8Array> {
     const { recipients } = checked;
     const { envid, requireTls = false } = request.envelope;
     // RFC 8689 §5: of a message that requires TLS no report returns more than the header. §3: such a message's TLS-Required field counts for nothing.
@@ -216,7 +257,7 @@ export class Intake {
       version: 1,
       trace: request.trace,
       identity: request.from.address,
-      envelopeFrom: request.envelope.from,
+      envelopeFrom: checked.envelopeFrom,
       recipients: [...recipients],
       ...(ret === undefined ? {} : { ret }),
       ...(envid === undefined ? {} : { envid }),
@@ -253,19 +294,24 @@ function answerOf(known: string): RelayAnswer {
 }
 
 /** What no policy may allow: sending as someone else, relaying into our own ring, bytes that cannot go over the wire. */
-async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: IntakeParts): Promise<Checked> {
-  const { from, envelope } = request;
+async function checkRequest(
+  request: RelayRequest,
+  bytes: Uint8Array,
+  found: Extract<CarriedAnswer, { kind: 'own' | 'proven' }>,
+  parts: IntakeParts,
+): Promise<Checked> {
+  const { envelope } = request;
+  const owns = (address: string, identity: Address): Promise<boolean> => belongsTo(address, identity, parts);
   if (bytes.length > parts.maxMessageBytes) return refused('message-too-large');
   const block = readHeaderBlock(bytes);
   const fault = await wireFault(bytes, block);
   if (fault !== undefined) return refused(fault);
   if (isLooping(bytes, parts.hostname, block)) return refused('mail-loop');
-  // The null sender is for automatic answers (RFC 3834 §3.3); the author below is still held to the identity.
-  if (envelope.from !== '' && !(await belongsTo(envelope.from, from.address, parts)))
-    return refused('sender-not-yours');
   const author = authorOf(bytes, block);
   if (author.kind !== 'single') return refused('one-author');
-  if (!(await belongsTo(author.address, from.address, parts))) return refused('author-not-yours');
+  const facts = { request, bytes, author: author.address, now: parts.now(), forwardPath: parts.forwardPath, owns };
+  const sender = found.kind === 'own' ? await ownSender(facts) : await carriedSender(found.carried, facts);
+  if (sender.kind === 'refused') return sender;
   const recipients = [...new Set(envelope.to.map(canonicalRecipient))];
   if (recipients.length === 0 || recipients.length > maxRecipients) return refused('recipient-count');
   if (recipients.includes(undefined)) return refused('bad-recipient');
@@ -273,15 +319,21 @@ async function checkRequest(request: RelayRequest, bytes: Uint8Array, parts: Int
   // Mail within the ring is a notification; by SMTP it would come back to us.
   if (fine.some((recipient) => parts.ring.domains.includes(domainOfRecipient(recipient))))
     return refused('not-for-relay');
-  return { kind: 'fine', author, recipients: fine, block, waivesTls: waivesTls(bytes, block) };
+  const { envelopeFrom, carried } = sender;
+  return { kind: 'fine', author, recipients: fine, block, waivesTls: waivesTls(bytes, block), envelopeFrom, carried };
 }
 
-/** The identity's own address, or an alias for it, with or without a tag. */
-async function belongsTo(address: string, identity: Address, { aliasOf }: IntakeParts): Promise<boolean> {
+function sentMarkOf({ post }: Carried, recipient: string): string {
+  return `carried ${post} ${recipient}`;
+}
+
+/** The identity's own address, an alias for it, or a list that it owns, with or without a tag. */
+async function belongsTo(address: string, identity: Address, { aliasOf, ownersOf }: IntakeParts): Promise<boolean> {
   const parsed = parseAddress(address);
   if (parsed.kind === 'invalid') return false;
   const plain = withoutTag(parsed.address);
-  return plain === withoutTag(identity) || (await aliasOf?.(plain)) === identity;
+  if (plain === withoutTag(identity) || (await aliasOf?.(plain)) === identity) return true;
+  return (await ownersOf?.(plain))?.includes(identity) === true;
 }
 
 /** The local part as it was written (RFC 5321 §2.4: only the host may interpret it), the domain in canonical form. */

@@ -56,7 +56,10 @@ export interface RelayPost {
 }
 
 export interface RelayOptions
-  extends Pick<IntakeParts, 'hostname' | 'ring' | 'aliasOf' | 'decide' | 'dkim' | 'maxMessageBytes'> {
+  extends Pick<
+    IntakeParts,
+    'hostname' | 'ring' | 'aliasOf' | 'ownersOf' | 'forwardPath' | 'decide' | 'dkim' | 'maxMessageBytes'
+  > {
   readonly queue: Queue;
   /** Shut while the disk is not well: then nothing is taken, and no attempt begins. */
   readonly storage: Pick<StorageGate, 'shut' | 'whenOpen'>;

@@ -3,12 +3,15 @@
  * in time, is a bounce of something that was sent. Form and idea of draft-levine-smtp-batv-01, which other systems know how to take apart, with a longer hash.
  */
 import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { opened as openedSrs, returnDays, rewritten } from './srs.ts';
 
 export type Returned =
   /** An address like any other. */
   | { readonly kind: 'plain' }
   /** Somebody answers mail that this address has sent. */
   | { readonly kind: 'signed'; readonly address: string }
+  /** Somebody answers mail that was forwarded for this sender, who is elsewhere (srs.ts). */
+  | { readonly kind: 'forwarded'; readonly address: string }
   | { readonly kind: 'expired' }
   | { readonly kind: 'forged' };
 
@@ -16,11 +19,11 @@ export interface ReturnPaths {
   /** The reverse-path for a message taken in at `at` (ms): the same for all its attempts, so that greylisting knows it again. */
   sign(sender: string, at: number): string;
   open(address: string, now: number): Returned;
+  /** The reverse-path under which mail of a sender elsewhere is carried on (srs.ts); undefined where there is none for him. */
+  forward(sender: string, domain: string, at: number): string | undefined;
 }
 
 const dayMs = 86_400_000;
-/** Five days of tries here, as many at a host that relays, and some for whoever looks after his queue once a week. */
-export const returnDays = 14;
 // The draft writes the day modulo 1,000.
 const dayModulus = 1_000;
 // 60 bits: guessing one costs some 10^18 messages.
@@ -28,6 +31,7 @@ const hashChars = 12;
 // RFC 5321 §4.5.3.1.1.
 const maxLocalOctets = 64;
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+const rewrittenForm = /^srs[01][-+=]/i;
 const signedForm = /^prvs=0(\d{3})([a-z2-7]{12})=(.+)$/i;
 
 /** `secret`: of whoever sends for the ring; all its gateways have the same. */
@@ -37,7 +41,7 @@ export function returnPaths(secret: Uint8Array): ReturnPaths {
   return {
     sign(sender, at) {
       const { local, domain } = cut(sender);
-      if (sender === '' || signedForm.test(local)) return sender;
+      if (sender === '' || signedForm.test(local) || rewrittenForm.test(local)) return sender;
       const day = dayOf(at + returnDays * dayMs);
       const signed = `prvs=0${day}${hashOf(key, day, sender)}=${local}`;
       // Such a name goes out as it is; a bounce to it is taken like any other mail.
@@ -46,13 +50,14 @@ export function returnPaths(secret: Uint8Array): ReturnPaths {
     open(address, now) {
       const { local, domain } = cut(address);
       const [, day, hash, name] = signedForm.exec(local) ?? [];
-      if (day === undefined || hash === undefined || name === undefined) return { kind: 'plain' };
+      if (day === undefined || hash === undefined || name === undefined) return openedSrs(key, address, now);
       const sender = `${name}@${domain}`;
       const wanted = Buffer.from(hashOf(key, day, sender));
       if (!timingSafeEqual(wanted, Buffer.from(hash.toLowerCase()))) return { kind: 'forged' };
       const daysLeft = (Number(day) - Number(dayOf(now)) + dayModulus) % dayModulus;
       return daysLeft <= returnDays ? { kind: 'signed', address: sender } : { kind: 'expired' };
     },
+    forward: (sender, domain, at) => rewritten(key, sender, domain, at),
   };
 }
 

@@ -7,6 +7,7 @@ import { MailFault } from '../mail/fault.ts';
 import { decodeLetter, encodeLetter, type Letter, type MailLetter, type RelayLetter } from '../mail/letter.ts';
 import { fetchMessage, type MessageRef, storeMessage } from '../mail/message.ts';
 import { buildNotice, type NoticeFacts } from '../mail/notice.ts';
+import { custodyOf, isUnchanged, postId } from '../mail/onward/custody.ts';
 import { type Handled, localRecipient } from '../notify/local-recipient.ts';
 import type { Awaited } from '../notify/notify.ts';
 import type { Receipt } from '../notify/receipt.ts';
@@ -47,6 +48,32 @@ export interface RelayRequest {
   readonly at: number;
   /** Fetches and verifies the message. Throws a fault of the store or the door where it cannot be had now. */
   bytes(): Promise<Uint8Array>;
+  /** Whether the sender wrote it, or carries it on: then how it came to him, followed back to who brought it into the ring. Throws as `bytes` does. */
+  carried(): Promise<CarriedAnswer>;
+}
+
+export type CarriedAnswer =
+  | { readonly kind: 'own' }
+  | { readonly kind: 'proven'; readonly carried: CarriedOn }
+  | { readonly kind: 'refused'; readonly rule: string }
+  | { readonly kind: 'later'; readonly reason: string };
+
+/** A message of others that a user forwards or a list sends out. */
+export interface CarriedOn {
+  /** Who brought it into the ring, and the envelope sender and record that he gave. */
+  readonly root: IdentityCertificate;
+  readonly rootFrom: string;
+  readonly provenance: Uint8Array | undefined;
+  /** SHA-256 of the message as it was then. */
+  readonly hash: Uint8Array;
+  /** Octets of fields on top of it now. */
+  readonly added: number;
+  /** The envelope sender with which it came to who carries it on. */
+  readonly cameFrom: string;
+  /** Under what it is known for the same, by whatever way it goes. */
+  readonly post: string;
+  /** Whether these octets are that message, below nothing but fields of lists and forwardings. */
+  isUnchanged(bytes: Uint8Array): Promise<boolean>;
 }
 
 /** `later`: nothing was decided, the same request comes again. */
@@ -197,7 +224,7 @@ export class GatewayPost {
     const { revocations } = await this.#recentTrust();
     const letter = letterOf(opened.body);
     if (letter?.kind !== 'relay') return { verdict: 'refused', rule: 'not-a-relay-request' };
-    const { message, envelope, trace } = letter;
+    const { message, envelope, trace, onward } = letter;
     return handler({
       id: Buffer.from(opened.id).toString('hex'),
       from: opened.from,
@@ -211,7 +238,31 @@ export class GatewayPost {
       trace,
       at: opened.at,
       bytes: async () => this.fetch(message),
+      carried: async () => this.#carried(opened.from.address, onward),
     });
+  }
+
+  async #carried(by: Address, onward: RelayLetter['onward']): Promise<CarriedAnswer> {
+    if (onward?.origin === undefined) return { kind: 'own' };
+    const parts = { store: this.door, trust: async () => this.#recentTrust(), now: this.#now };
+    const found = await custodyOf(by, onward, parts);
+    if (found.kind !== 'proven') return found;
+    const { custody } = found;
+    const { opened, letter } = custody.root;
+    const { hash } = letter.message;
+    return {
+      kind: 'proven',
+      carried: {
+        root: opened.from,
+        rootFrom: letter.envelope.from,
+        provenance: letter.provenance,
+        hash,
+        added: onward.added,
+        cameFrom: custody.last.letter.envelope.from,
+        post: Buffer.from(postId(opened.from.address, hash)).toString('hex'),
+        isUnchanged: async (bytes) => isUnchanged(bytes, onward, custody),
+      },
+    };
   }
 
   /** Puts an RFC 3464 notice into the inbox of `to`, from the mailer-daemon. Safe to repeat with the same facts. */

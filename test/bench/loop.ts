@@ -153,6 +153,8 @@ async function benchInbound(shape: Shape): Promise<void> {
       sendNotice: async () => ({ kind: 'no-such-user' }),
       learnOfBounce: async () => undefined,
       hostname: 'mx.example.org',
+      senderOf: () => undefined,
+      sendBack: async () => undefined,
       isFinal: () => false,
       fetch: async () => new Uint8Array(),
       notifySender: async () => 'told',

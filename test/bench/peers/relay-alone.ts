@@ -75,6 +75,7 @@ async function relay(from: string, to: string[], bytes: Uint8Array): Promise<voi
     message: {} as RelayRequest['message'],
     trace: `t${count}`,
     at: Date.now(),
+    carried: async () => ({ kind: 'own' }),
     bytes: async () => bytes,
   });
   if (!('verdict' in answer) || answer.verdict !== 'accepted') throw new Error(JSON.stringify(answer));

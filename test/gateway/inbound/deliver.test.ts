@@ -87,6 +87,8 @@ function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
       return reported.address;
     },
     hostname: 'mx.example.org',
+    senderOf: () => undefined,
+    sendBack: async () => undefined,
     isFinal: (fault) => fault instanceof TypeError,
     fetch: async () => message,
     notifySender: async (failed) => {

@@ -180,6 +180,7 @@ function request(to: string[], fields: Fields = {}): RelayRequest {
     message: {} as RelayRequest['message'],
     trace: `trace-${requests}`,
     at: Date.now(),
+    carried: async () => ({ kind: 'own' }),
     bytes: async () => bytes,
   };
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { canSign, returnDays, returnPaths } from '../../../gateway/returns/return-path.ts';
+import { canSign, returnPaths } from '../../../gateway/returns/return-path.ts';
+import { returnDays } from '../../../gateway/returns/srs.ts';
 
 const paths = returnPaths(Buffer.alloc(32, 1));
 const day = 86_400_000;

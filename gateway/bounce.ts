@@ -126,34 +126,3 @@ function printable(text: string): string {
 function digest(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
-
-export interface SentBack {
-  /** As it goes out. */
-  readonly message: Uint8Array;
-  /** To whom the forwarded message is known to have come from. */
-  readonly sender: string;
-  readonly trace: string;
-  readonly receivedAt: number;
-}
-
-/** The job that gives a report about something that was forwarded to who sent that: as it came, with the null reverse-path. The same facts are one job. */
-export function sentBackJob(
-  { message, sender, trace, receivedAt }: SentBack,
-  { ring }: { readonly ring: Domain },
-): NewJob {
-  const identity = `mailer-daemon@${ring}`;
-  return {
-    id: `sent-back:${trace}:${digest(sender)}`,
-    lane: `${lanePrefix}${sender.slice(sender.lastIndexOf('@') + 1)}`,
-    body: encodeRelayBody({
-      version: 1,
-      trace,
-      identity,
-      envelopeFrom: '',
-      recipients: [sender],
-      arrivedAt: receivedAt,
-      message: { kind: 'inline', bytes: message },
-    }),
-    about: { kind: 'bounce', trace, sender: identity, recipients: [sender], automatic: sender },
-  };
-}

@@ -12,7 +12,7 @@ import {
   automaticBudget,
   defaultAutomaticRates,
 } from './automatic-budget.ts';
-import { bounceJob, sentBackJob } from './bounce.ts';
+import { bounceJob } from './bounce.ts';
 import type { DkimKey } from './dkim/keys.ts';
 import type { Resolver } from './dns/answer.ts';
 import { type DnsListZones, dnsLists } from './evidence/dns-lists.ts';
@@ -24,6 +24,7 @@ import { defaultInboundLimits, type InboundLimits, ringMessageBytes } from './in
 import { type Listener, startListener } from './inbound/listener.ts';
 import type { InboundParts, Log, Trace } from './inbound/parts.ts';
 import { awaitedReceipts } from './inbound/receipts.ts';
+import { sentBackJob } from './inbound/send-back.ts';
 import type { TlsOptions } from './inbound/smtp/certificates.ts';
 import { learnOfBounce } from './relay/bounced-address.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
@@ -204,7 +205,7 @@ function deliveryParts(
       return returned.kind === 'forwarded' ? returned.address : undefined;
     },
     sendBack: async (report) => {
-      await queue.add([sentBackJob(report, { ring: ring.name })]);
+      await queue.add([sentBackJob(report, ring.name)]);
     },
     hostname: config.hostname,
     isFinal: isFinalFault,

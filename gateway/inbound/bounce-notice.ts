@@ -2,7 +2,6 @@
 import type { Address } from '../../policy/address.ts';
 import { fieldText, readHeaderBlock } from '../header-fields.ts';
 import type { NoticeFacts } from '../relay/notice.ts';
-import { inOrder, isLooping } from '../relay/relay-headers.ts';
 import { type Report, readReport } from '../returns/report.ts';
 
 export interface ReturnedReport {
@@ -55,22 +54,4 @@ export function traceOfOriginal(original: Uint8Array, hostname: string): string 
     if (host === hostname) return id;
   }
   return undefined;
-}
-
-// A report is for reading, and its job lies in the queue.
-const maxSentBackBytes = 256 * 1024;
-
-/**
- * What goes on to the sender of something that was forwarded, with our trace line on top: reports only, so that whoever has such an address cannot make us
- * send what he likes. Undefined for all else.
- */
-export async function reportToSendBack(
-  bytes: Uint8Array,
-  { hostname, trace, at }: { readonly hostname: string; readonly trace: string; readonly at: number },
-): Promise<Uint8Array | undefined> {
-  if (bytes.length > maxSentBackBytes || readReport(bytes).kind !== 'delivery') return undefined;
-  const facts = { hostname, ring: hostname, trace, now: at, uniquePart: trace };
-  const { message, received, block } = await inOrder(bytes, facts);
-  if (isLooping(message, hostname, block)) return undefined;
-  return Buffer.concat([received, message]);
 }

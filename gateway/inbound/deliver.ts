@@ -1,13 +1,12 @@
 import { createHmac } from 'node:crypto';
 import type { Address } from '../../policy/address.ts';
 import type { Attempt, Job, Queue, WorkerHandle } from '../../queue/queue.ts';
-import type { SentBack } from '../bounce.ts';
 import type { Reporter } from '../relay/bounced-address.ts';
 import type { NoticeFacts } from '../relay/notice.ts';
 import { type ReturnedPart, returnedPart } from '../returned-part.ts';
 import type { ReportedRecipient } from '../returns/report.ts';
 import type { StorageGate } from '../storage/gate.ts';
-import { noticeOfReport, reportToSendBack, traceOfOriginal } from './bounce-notice.ts';
+import { noticeOfReport, traceOfOriginal } from './bounce-notice.ts';
 import {
   decodeInboundJob,
   decodeProgress,
@@ -20,6 +19,7 @@ import {
   type StoredMessage,
 } from './job.ts';
 import type { Log, Trace } from './parts.ts';
+import { type SentBack, sendBack } from './send-back.ts';
 import { type Action, isWanted, type Wishes } from './wishes.ts';
 
 /** What became of handing a message to one recipient; GatewayPost's answer fits. */
@@ -307,22 +307,6 @@ async function deliverTo(
   } catch (error) {
     return { recipient, reason: messageOf(error) };
   }
-}
-
-/** What came back for something that was forwarded. Throws where it cannot be had now. */
-async function sendBack(
-  parts: DeliveryParts,
-  job: InboundJob,
-  message: StoredMessage,
-  sender: string,
-): Promise<Outcome> {
-  const { trace, receivedAt } = job;
-  const bytes = job.message instanceof Uint8Array ? job.message : await parts.fetch(message);
-  const report = await reportToSendBack(bytes, { hostname: parts.hostname, trace, at: receivedAt });
-  parts.trace(trace, { what: report === undefined ? 'dropped' : 'sent-back', to: sender });
-  if (report === undefined) return { kind: 'dropped' };
-  await parts.sendBack({ message: report, sender, trace, receivedAt });
-  return { kind: 'sent-back' };
 }
 
 /** Undefined where the message is to be delivered as it is. Throws where it cannot be had now. */

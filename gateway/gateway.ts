@@ -43,6 +43,8 @@ export interface GatewayConfig {
   /** Addresses and networks whose PROXY protocol header is believed. */
   readonly proxies: readonly string[];
   readonly delivery: RelaySettings;
+  /** Whether domains that want them get TLS reports (RFC 8460). */
+  readonly tlsReports?: boolean;
   /** How much mail that no person sends may go out; a default where it is absent. */
   readonly automatic?: AutomaticRates;
   /** Over the defaults of inbound/limits.ts. */
@@ -284,6 +286,7 @@ function startRelayOf(
     returnPaths: returnPathsOf(options.identity),
     settings: config.delivery,
     automatic: budget,
+    ...(config.tlsReports === true ? { tlsReports: options } : {}),
     suppression,
     post: {
       onRelayRequest: (handler) => post.onRelayRequest(handler),

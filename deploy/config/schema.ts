@@ -190,6 +190,10 @@ export const configSchema = z.strictObject({
             .prefault({}),
         })
         .prefault({}),
+      tlsReports: z
+        .boolean()
+        .default(false)
+        .describe('whether domains that ask for them get reports of TLS (RFC 8460)'),
       automatic: z
         .strictObject({ perAddress: rate.prefault('100/h'), total: rate.prefault('2000/h') })
         .prefault({})

@@ -109,6 +109,11 @@ gateway:
     # Waits between attempts double from first to max, with jitter; then the sender gets a notice.
     retry: {first: 60s, max: 4h, giveUp: 5d}
 
+  # true: each day the domains that ask for it (_smtp._tls, RFC 8460) are told how secure the connections to their mail hosts were, by mail from
+  # postmaster or over HTTPS. Off by default, since nobody should send mail to strangers without having been told to; \`epost tls report\` shows
+  # the same either way.
+  tlsReports: false
+
   # How much mail that no person sends goes out: reports of ours, notices to users, and what users' programs send by themselves
   # (Auto-Submitted, null return path). More of it waits, so that machines that answer each other do it slowly.
   automatic: {perAddress: 100/h, total: 2000/h}

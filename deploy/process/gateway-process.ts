@@ -178,6 +178,7 @@ async function startPart(part: Part, { section, policy: firstPolicy, tls }: Give
       proxies: section.proxies,
       delivery: deliverySettings(section, log),
       automatic: section.automatic,
+      tlsReports: section.tlsReports,
     },
     ring,
     identity,

@@ -21,6 +21,7 @@ import { ResolverWatch } from './resolver-watch.ts';
 import { sendingHistory } from './sending-history.ts';
 import { type NamedHost, namedRoute, type StaticRoute } from './static-routes.ts';
 import { Suppression } from './suppression.ts';
+import { type ReportSender, type ReportSenderParts, startReportSender } from './tls-report/report-sender.ts';
 import { TlsBook } from './tls-report/tls-book.ts';
 import { transportSecurity } from './transport/security.ts';
 import { StsBook } from './transport/sts-book.ts';
@@ -75,6 +76,8 @@ export interface RelayOptions
   readonly ledgerDir: string;
   /** A folder of its own, for what TLS came to each day (RFC 8460). */
   readonly tlsReportDir: string;
+  /** Domains that want it get the TLS reports of each day (RFC 8460); nobody does where it is absent. */
+  readonly tlsReports?: Pick<ReportSenderParts, 'newTraceId'>;
   readonly now: () => number;
   readonly random: () => number;
   readonly log: RelayLog;
@@ -173,14 +176,26 @@ export function startRelay(options: RelayOptions): Relay {
     history: sendingHistory(queue, now),
     store: (bytes, salt) => post.store(bytes, salt),
   });
+  const reports = options.tlsReports === undefined ? undefined : reportsOf(options, options.tlsReports.newTraceId);
   const detach = post.onRelayRequest((request) => intake.take(request));
   return {
     async stop(graceMs) {
       detach();
-      await handle.stop(graceMs);
+      await Promise.all([handle.stop(graceMs), reports?.stop()]);
       pool.close();
       ledger.close();
       tls.stop();
     },
   };
+}
+
+function reportsOf(options: RelayOptions, newTraceId: () => string): ReportSender {
+  const { hostname, ring, resolver, settings } = options;
+  return startReportSender({
+    ...options,
+    newTraceId,
+    folder: options.tlsReportDir,
+    reporter: { organization: ring.name, contact: `postmaster@${ring.name}`, domain: hostname },
+    https: { resolver, allowPrivate: settings.allowPrivate ?? false, ca: settings.policyHosts?.ca },
+  });
 }

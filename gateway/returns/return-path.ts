@@ -16,7 +16,7 @@ export type Returned =
   | { readonly kind: 'forged' };
 
 export interface ReturnPaths {
-  /** The reverse-path for a message taken in at `at` (ms): the same for all its attempts, so that greylisting knows it again. */
+  /** The reverse-path for a message taken in at `at` (ms), without the sender's tag where that is too long for one: the same for all its attempts, so that greylisting knows it again. */
   sign(sender: string, at: number): string;
   open(address: string, now: number): Returned;
   /** The reverse-path under which mail of a sender elsewhere is carried on (srs.ts); undefined where there is none for him. */
@@ -26,13 +26,15 @@ export interface ReturnPaths {
 const dayMs = 86_400_000;
 // The draft writes the day modulo 1,000.
 const dayModulus = 1_000;
-// 60 bits: guessing one costs some 10^18 messages.
+// 60 bits: guessing one costs some 10^18 messages. A long name leaves room for less; with 30 bits it still costs 10^9, a day long, and the draft has 24.
 const hashChars = 12;
+const fewestHashChars = 6;
 // RFC 5321 §4.5.3.1.1.
 const maxLocalOctets = 64;
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
 const rewrittenForm = /^srs[01][-+=]/i;
-const signedForm = /^prvs=0(\d{3})([a-z2-7]{12})=(.+)$/i;
+const signedForm = /^prvs=0(\d{3})([a-z2-7]{6,12})=(.+)$/i;
+const formOctets = 'prvs=0000='.length;
 
 /** `secret`: of whoever sends for the ring; all its gateways have the same. */
 export function returnPaths(secret: Uint8Array): ReturnPaths {
@@ -40,20 +42,25 @@ export function returnPaths(secret: Uint8Array): ReturnPaths {
   const key = createSecretKey(secret);
   return {
     sign(sender, at) {
-      const { local, domain } = cut(sender);
-      if (sender === '' || signedForm.test(local) || rewrittenForm.test(local)) return sender;
-      const day = dayOf(at + returnDays * dayMs);
-      const signed = `prvs=0${day}${hashOf(key, day, sender)}=${local}`;
+      const written = cut(sender).local;
+      if (sender === '' || signedForm.test(written) || rewrittenForm.test(written)) return sender;
+      const named = withRoom(sender);
+      const { local, domain } = cut(named);
+      const chars = hashRoom(local);
       // Such a name goes out as it is; a bounce to it is taken like any other mail.
-      return Buffer.byteLength(signed) > maxLocalOctets ? sender : `${signed}@${domain}`;
+      if (chars === 0) return sender;
+      const day = dayOf(at + returnDays * dayMs);
+      return `prvs=0${day}${hashOf(key, day, named).slice(0, chars)}=${local}@${domain}`;
     },
     open(address, now) {
       const { local, domain } = cut(address);
       const [, day, hash, name] = signedForm.exec(local) ?? [];
       if (day === undefined || hash === undefined || name === undefined) return openedSrs(key, address, now);
       const sender = `${name}@${domain}`;
-      const wanted = Buffer.from(hashOf(key, day, sender));
-      if (!timingSafeEqual(wanted, Buffer.from(hash.toLowerCase()))) return { kind: 'forged' };
+      // A short hash is good for a long name only.
+      const wanted = Buffer.from(hashOf(key, day, sender).slice(0, hashRoom(name)));
+      const given = Buffer.from(hash.toLowerCase());
+      if (given.length !== wanted.length || !timingSafeEqual(wanted, given)) return { kind: 'forged' };
       const daysLeft = (Number(day) - Number(dayOf(now)) + dayModulus) % dayModulus;
       return daysLeft <= returnDays ? { kind: 'signed', address: sender } : { kind: 'expired' };
     },
@@ -63,7 +70,20 @@ export function returnPaths(secret: Uint8Array): ReturnPaths {
 
 /** Whether a sender's return path is ever signed: his name leaves room for it. */
 export function canSign(address: string): boolean {
-  return Buffer.byteLength(cut(address).local) + 'prvs=0000='.length + hashChars <= maxLocalOctets;
+  return hashRoom(cut(withRoom(address)).local) > 0;
+}
+
+/** How long the hash before this local part is; 0 where there is no room for one. */
+function hashRoom(local: string): number {
+  const room = maxLocalOctets - formOctets - Buffer.byteLength(local);
+  return room < fewestHashChars ? 0 : Math.min(room, hashChars);
+}
+
+/** The address, without its tag where that leaves no room for a whole hash: what comes back is for the same person. */
+function withRoom(address: string): string {
+  const { local, domain } = cut(address);
+  const plus = local.indexOf('+');
+  return plus > 0 && hashRoom(local) < hashChars ? `${local.slice(0, plus)}@${domain}` : address;
 }
 
 function dayOf(at: number): string {

@@ -6,6 +6,7 @@ import type { Evidence, KnownEvidence, Stage } from '../../policy/evidence.ts';
 import type { Policy } from '../../policy/policy.ts';
 import type { Resolver } from '../dns/answer.ts';
 import { messageLookups } from '../dns/message-lookups.ts';
+import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { readReport } from '../returns/report.ts';
 import { canSign } from '../returns/return-path.ts';
 import { noScanners, type Scanners } from '../scan/scanners.ts';
@@ -17,6 +18,8 @@ import { messageFacts } from './message-facts.ts';
 import type { Verify } from './verifier.ts';
 
 export interface Surroundings {
+  /** Of the message; read here if absent. */
+  readonly header?: HeaderBlock | undefined;
   readonly hostname: string;
   /** For what is looked up beside `verify`. */
   readonly resolver: Resolver;
@@ -48,10 +51,23 @@ export async function gatherAtData(
   message: Uint8Array,
   session: SessionEvidence,
   recipients: readonly Address[],
-  { hostname, resolver, verify, history, lists, scan, ring, evidenceMs, dnsLookups, now, returned }: Surroundings,
+  {
+    header = readHeaderBlock(message),
+    hostname,
+    resolver,
+    verify,
+    history,
+    lists,
+    scan,
+    ring,
+    evidenceMs,
+    dnsLookups,
+    now,
+    returned,
+  }: Surroundings,
 ): Promise<{ evidence: Evidence; authentication: Authentication }> {
   const lookups = messageLookups(resolver, { maxLookups: dnsLookups, deadline: now() + evidenceMs, now });
-  const named = authorOf(message);
+  const named = authorOf(message, header);
   const ip = session.client?.ip ?? '';
   const domains = [named.kind === 'single' ? named.domain : '', session.envelope?.fromDomain ?? ''];
   const [authentication, dnslist, scanned] = await Promise.all([
@@ -90,7 +106,7 @@ export async function gatherAtData(
     dnslist,
     ...scanned,
     bounce: bounceFacts(message, session.envelope?.from ?? '', recipients, returned),
-    message: messageFacts(message),
+    message: messageFacts(message, header),
     history: await history.of(author, recipients),
     ...(ring === undefined ? {} : { ring }),
   });

@@ -3,7 +3,7 @@ import type { ResolverOptions } from '../dns/resolver.ts';
 import { inSlices } from '../slices.ts';
 import { type Authentication, nothingKnown } from './authenticate.ts';
 import type { ToVerify, Verify } from './verifier.ts';
-import type { Question, ThreadData } from './verify-thread.ts';
+import type { Answer, Question, ThreadData } from './verify-thread.ts';
 
 export interface VerifyThreads {
   readonly verify: Verify;
@@ -33,8 +33,6 @@ const maxYoungMb = 96;
 // As much of a message as most have. It is written into memory that the thread sees, too: handed over, each would be new memory outside of the heap, for which
 // the thread collected its garbage several times a second.
 const slotBytes = 256 * 1024;
-
-type Answer = { readonly id: number } & ({ readonly authentication: Authentication } | { readonly fault: string });
 
 /** Spreads the checks over threads, so that the event loop has its time for sessions and both cores are used. Bounded: what is too much is done here. */
 export function startVerifyThreads({ count, dns, here, log }: VerifyThreadsOptions): VerifyThreads {
@@ -69,6 +67,9 @@ class VerifyThread {
   /** Of this worker: what one that died may still have seen is not written to again. */
   #slots: SharedArrayBuffer[] = [];
   #freeSlots: number[] = [];
+  /** Questions of this turn of the event loop: they go together, since each going wakes the thread. */
+  readonly #asked: Question[] = [];
+  readonly #handedOver: ArrayBuffer[] = [];
   #restart: NodeJS.Timeout | undefined;
   /** Not before it has loaded: one that cannot must not be given messages again and again. */
   #isReady = false;
@@ -103,17 +104,24 @@ class VerifyThread {
     if (slot === undefined) {
       // A copy of its own, which is handed over: a view would take all of the buffer that it lies in along.
       const own = await ownBytes(message);
-      this.#ask({ id, input: rest, message: own, budget }, [own.buffer]);
+      this.#ask({ id, input: rest, message: own, budget }, own.buffer);
     } else {
       new Uint8Array(this.#slots[slot] as SharedArrayBuffer).set(message);
-      this.#ask({ id, input: rest, message: { slot, bytes: message.length }, budget }, []);
+      this.#ask({ id, input: rest, message: { slot, bytes: message.length }, budget });
     }
     return await promise;
   }
 
-  #ask(question: Question, handedOver: readonly ArrayBuffer[]): void {
+  #ask(question: Question, ...handedOver: readonly ArrayBuffer[]): void {
+    this.#asked.push(question);
+    this.#handedOver.push(...handedOver);
+    if (this.#asked.length === 1) setImmediate(() => this.#send());
+  }
+
+  #send(): void {
+    if (this.#asked.length === 0) return;
     if (this.#worker === undefined) this.#lose('the thread has ended');
-    else this.#worker.postMessage(question, handedOver);
+    else this.#worker.postMessage(this.#asked.splice(0), this.#handedOver.splice(0));
   }
 
   #start(): void {
@@ -124,11 +132,11 @@ class VerifyThread {
       resourceLimits: { maxOldGenerationSizeMb: maxHeapMb, maxYoungGenerationSizeMb: maxYoungMb },
     });
     worker.unref();
-    worker.on('message', (answer: Answer | 'ready') => {
-      if (answer === 'ready') {
+    worker.on('message', (answers: readonly Answer[] | 'ready') => {
+      if (answers === 'ready') {
         this.#isReady = true;
         this.#loaded.resolve();
-      } else this.#take(answer);
+      } else for (const answer of answers) this.#take(answer);
     });
     worker.on('error', (error) => this.#log.warn({ err: error }, 'a thread that verifies messages died'));
     worker.on('exit', () => {
@@ -154,6 +162,8 @@ class VerifyThread {
     for (const { input, resolve } of this.#waiting.values())
       resolve({ ...nothingKnown(input.author), fault: new Error(why) });
     this.#waiting.clear();
+    this.#asked.length = 0;
+    this.#handedOver.length = 0;
   }
 
   async stop(): Promise<void> {

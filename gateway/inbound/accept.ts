@@ -5,6 +5,7 @@ import type { Reply } from '../../policy/policy.ts';
 import type { Mark, NewJob, Queue } from '../../queue/queue.ts';
 import type { Authentication } from '../evidence/authenticate.ts';
 import { gatherAtData, type SessionEvidence } from '../evidence/gather.ts';
+import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import { signProvenance } from '../provenance.ts';
 import { joined, sha256InSlices, sha256OfParts } from '../slices.ts';
 import { isDiskFault } from '../storage/gate.ts';
@@ -40,6 +41,7 @@ export interface ReadMessage {
 }
 
 interface Judged {
+  readonly header: HeaderBlock;
   readonly evidence: Evidence;
   readonly authentication: Authentication;
   readonly decision: Decision;
@@ -77,13 +79,14 @@ async function judgeAndQueue(
   message: ReadMessage,
   isOver: () => boolean,
 ): Promise<DataAnswer> {
-  const unfit = refusalOf(message.bytes, message.wire, parts.limits);
+  const header = readHeaderBlock(message.bytes);
+  const unfit = refusalOf(message.bytes, message.wire, parts.limits, header);
   if (unfit !== undefined) {
     parts.trace(message.trace, { what: 'refused', reply: `${unfit.code} ${unfit.enhanced}`, reason: unfit.text });
     return { reply: withTrace(unfit, message.trace) };
   }
-  const judged = await judge(parts, message);
-  const refused = refusal(judged.decision, message.trace);
+  const judged = await judge(parts, message, header);
+  const refused = refusal(judged.decision, () => message.trace);
   if (refused !== undefined) return { reply: refused };
   const received = await sha256InSlices(message.bytes);
   const key = retransmissionKey(message.from, message.recipients, received, message.bytes.length);
@@ -104,11 +107,12 @@ async function judgeAndQueue(
   });
 }
 
-async function judge(parts: InboundParts, message: ReadMessage): Promise<Judged> {
+async function judge(parts: InboundParts, message: ReadMessage, header: HeaderBlock): Promise<Judged> {
   const { limits, config } = parts;
   const session = await message.session;
   const { evidence, authentication } = await gatherAtData(message.bytes, session, message.recipients, {
     ...parts,
+    header,
     returned: message.returned,
     ...limits,
     hostname: config.hostname,
@@ -127,7 +131,7 @@ async function judge(parts: InboundParts, message: ReadMessage): Promise<Judged>
     iprev: evidence.client.iprev,
     bounce: evidence.bounce.result,
   });
-  return { evidence, authentication, decision: decideAndTrace(parts, evidence, message.trace) };
+  return { header, evidence, authentication, decision: decideAndTrace(parts, evidence, () => message.trace) };
 }
 
 // Only authors who proved to be themselves are remembered, or a forger would make himself known under their names.
@@ -169,7 +173,7 @@ async function newJob(
   const { trace } = message;
   const at = now();
   const facts = { ...config, trace, at, evidence, protocol: message.protocol };
-  const { parts: handedOn, removed } = withTraceFields(message.bytes, facts);
+  const { parts: handedOn, removed } = withTraceFields(message.bytes, judged.header, facts);
   const provenance = await provenanceOf(parts, message, judged, { handedOn, removed, received, at });
   const { ip, name, iprev } = evidence.client;
   const returned = message.from === '' ? [...message.returned] : [];

@@ -8,16 +8,16 @@ import type { InboundParts } from './parts.ts';
 import { ok, refused, type StepResult, withTrace } from './replies.ts';
 
 /** Decides and writes down how. Going on at an early stage is not worth a line: what was known then is known at data, too. */
-export function decideAndTrace(parts: InboundParts, evidence: Evidence, trace: string): Decision {
+export function decideAndTrace(parts: InboundParts, evidence: Evidence, trace: () => string): Decision {
   const decision = decide(parts.policy(), evidence, parts.policyLimits, parts.now());
   if (evidence.stage === 'data' || decision.verdict !== 'accept') {
-    parts.trace(trace, decisionEvent(decision, evidence));
+    parts.trace(trace(), decisionEvent(decision, evidence));
   }
   return decision;
 }
 
-/** The step of a session that the policy decides before the message is there. */
-export function policyStep(parts: InboundParts, stage: Stage, known: KnownEvidence, trace: string): StepResult {
+/** The step of a session that the policy decides before the message is there. `trace` is asked for where it does not go on. */
+export function policyStep(parts: InboundParts, stage: Stage, known: KnownEvidence, trace: () => string): StepResult {
   if (parts.policy().rulesAt[stage].length === 0) return ok;
   const decision = decideAndTrace(parts, completeEvidence(stage, known), trace);
   const reply = refusal(decision, trace);
@@ -25,9 +25,9 @@ export function policyStep(parts: InboundParts, stage: Stage, known: KnownEviden
 }
 
 /** What the client is told where the decision is not to take the message; every refusal names the trace. */
-export function refusal(decision: Decision, trace: string): Reply | undefined {
+export function refusal(decision: Decision, trace: () => string): Reply | undefined {
   if (decision.verdict !== 'reject' && decision.verdict !== 'defer') return undefined;
   const reply = decision.reply ?? defaultReply(decision.verdict);
   if (reply === undefined) return undefined;
-  return withTrace({ ...reply, text: hintedText({ ...decision, reply }) ?? reply.text }, trace);
+  return withTrace({ ...reply, text: hintedText({ ...decision, reply }) ?? reply.text }, trace());
 }

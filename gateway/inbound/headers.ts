@@ -1,6 +1,6 @@
 import { parseDomain } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
-import { fieldText, type HeaderField, readHeaderBlock } from '../header-fields.ts';
+import { fieldText, type HeaderBlock, type HeaderField, readHeaderBlock } from '../header-fields.ts';
 
 /** What the fields on top of a message say. Everything here is written so that no stranger's text can add a field. */
 export interface TraceFacts {
@@ -23,11 +23,15 @@ export interface Cleaned {
  * before this, on what came, and holds no more on what is kept: RFC 8601 §5 wants the field gone all the same, since a reader believes it, and the
  * result is in our own field and in the provenance.
  */
-export function withoutForgeries(message: Uint8Array, hostname: string): Cleaned {
+export function withoutForgeries(
+  message: Uint8Array,
+  hostname: string,
+  { fields }: HeaderBlock = readHeaderBlock(message),
+): Cleaned {
   const parts: Uint8Array[] = [];
   const removed: string[] = [];
   let from = 0;
-  for (const field of readHeaderBlock(message).fields) {
+  for (const field of fields) {
     if (!claimsToBeOurs(message, field, hostname)) continue;
     removed.push(field.name);
     if (field.start > from) parts.push(message.subarray(from, field.start));
@@ -47,9 +51,9 @@ function claimsToBeOurs(message: Uint8Array, field: HeaderField, hostname: strin
 }
 
 /** Our fields and the message, in parts that follow on each other, ready to be handed on. */
-export function withTraceFields(message: Uint8Array, facts: TraceFacts): Cleaned {
+export function withTraceFields(message: Uint8Array, header: HeaderBlock, facts: TraceFacts): Cleaned {
   const fields = [returnPath(facts), received(facts), authenticationResults(facts), `${lastField}: ${facts.trace}`];
-  const { parts, removed } = withoutForgeries(message, facts.hostname);
+  const { parts, removed } = withoutForgeries(message, facts.hostname, header);
   return { parts: [Buffer.from(`${fields.join('\r\n')}\r\n`), ...parts], removed };
 }
 

@@ -83,15 +83,13 @@ export class Session {
     const parts = this.#parts;
     if (parts.storage.shut() !== undefined) return closed(replies.storageShut);
     if (parts.policy().rulesAt.connect.length === 0) return ok;
-    const trace = parts.newTraceId();
     const known = {
       client: await this.#clientFacts('connect'),
       ring: this.#ring(),
       ...(await this.#clientLists('connect')),
     };
-    const step = policyStep(parts, 'connect', known, trace);
+    const step = policyStep(parts, 'connect', known, () => this.#connectionTrace());
     if (step.kind !== 'refused') return step;
-    this.#traceConnect(trace);
     // RFC 5321 §3.1 and §4.3.2: in place of the greeting stand 554 or 421 only.
     return closed({ ...step.reply, code: step.reply.code >= 500 ? 554 : 421 });
   }
@@ -125,7 +123,7 @@ export class Session {
       wishes: new Map(),
       rcptCommands: 0,
     };
-    const step = policyStep(parts, 'mail', await this.#known('mail', transaction, []), trace);
+    const step = policyStep(parts, 'mail', await this.#known('mail', transaction, []), () => trace);
     if (step.kind === 'ok') this.#transaction = transaction;
     return step;
   }
@@ -236,7 +234,7 @@ export class Session {
       parts.trace(transaction.trace, { what: 'rcpt', to: address, reply: '452 4.5.3' });
       return refused(withTrace(replies.oneRecipient, transaction.trace));
     }
-    const step = policyStep(parts, 'rcpt', await this.#known('rcpt', transaction, recipients), transaction.trace);
+    const step = policyStep(parts, 'rcpt', await this.#known('rcpt', transaction, recipients), () => transaction.trace);
     if (step.kind !== 'ok') return step;
     if (!transaction.recipients.includes(address)) transaction.recipients.push(address);
     parts.trace(transaction.trace, { what: 'rcpt', to: address, reply: '250 2.1.5' });

@@ -1,5 +1,5 @@
 import type { Reply } from '../../policy/policy.ts';
-import { readHeaderBlock } from '../header-fields.ts';
+import { type HeaderBlock, readHeaderBlock } from '../header-fields.ts';
 import type { InboundLimits } from './limits.ts';
 import { replies } from './replies.ts';
 
@@ -50,11 +50,15 @@ export class WireCheck {
 }
 
 /** Why these octets are not taken in as a message, or undefined. */
-export function refusalOf(message: Uint8Array, wire: WireCheck, limits: InboundLimits): Reply | undefined {
+export function refusalOf(
+  message: Uint8Array,
+  wire: WireCheck,
+  limits: InboundLimits,
+  { fields, end }: HeaderBlock = readHeaderBlock(message),
+): Reply | undefined {
   // RFC 5321 §2.3.8: CR and LF only together. Handing them on would make others see two messages where we saw one.
   if (wire.bare) return replies.bareLineEnds;
   if (wire.longestLine > (limits.refuseLongLines ? maxLineOctets : limits.lineBytes)) return replies.longLines;
-  const { fields, end } = readHeaderBlock(message);
   if (end > limits.headerBytes || fields.length > limits.headerFields) return replies.headerTooLarge;
   if (countLines(message.subarray(0, end)) > limits.headerLines) return replies.headerTooLarge;
   const hops = fields.filter((field) => field.name === 'received').length;

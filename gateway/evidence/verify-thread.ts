@@ -48,8 +48,8 @@ async function answer({ id, input, message, budget }: Question): Promise<void> {
   }
 }
 
-parentPort?.on('message', async (questions: readonly Question[]) => {
-  await Promise.all(questions.map(answer));
+parentPort?.on('message', (questions: readonly Question[]) => {
+  for (const question of questions) answer(question).catch(() => undefined);
 });
 
 // All is loaded: from now on it is quicker than the event loop.

@@ -1,4 +1,4 @@
-import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
 import { deriveKey } from '../identity/derive.ts';
 import type { Secrecy } from '../store/content.ts';
 import type { Head } from '../store/head.ts';
@@ -13,16 +13,16 @@ export class LogKeys {
   readonly logId: Uint8Array;
   /** For groups, index nodes and snapshots: the same bytes in the same log are the same block. */
   readonly secrecy: Secrecy;
-  readonly #payload: Uint8Array;
-  readonly #nonce: Uint8Array;
+  readonly #payload: KeyObject;
+  readonly #nonce: KeyObject;
 
   constructor(secret: Uint8Array, name: string) {
     const salt = Buffer.from(name);
     // Bound to the secret as well, so that nobody can tell from outside which of a user's logs is which.
     this.logId = deriveKey(secret, 'log/id', salt);
     this.secrecy = { kind: 'salted', salt: deriveKey(secret, 'log/blocks', salt) };
-    this.#payload = deriveKey(secret, 'log/payload', salt);
-    this.#nonce = deriveKey(secret, 'log/nonce', salt);
+    this.#payload = createSecretKey(deriveKey(secret, 'log/payload', salt));
+    this.#nonce = createSecretKey(deriveKey(secret, 'log/nonce', salt));
   }
 
   /** Seals a state as the body of the head `version`. */

@@ -68,6 +68,8 @@ export interface Folder {
   /** Ascending by uid. The array given never changes; the next change gives another. */
   entries(): readonly MessageEntry[];
   entry(uid: number): MessageEntry | undefined;
+  /** The different lists of flags that its messages have; messages with the same flags share the very list. */
+  flagLists(): readonly (readonly string[])[];
   /** Keywords in use in this folder, as first written. At most 64 can be in use. */
   keywords(): readonly string[];
   append(

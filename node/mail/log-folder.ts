@@ -130,6 +130,10 @@ export class LogFolder implements Folder {
     return this.#index.entry(uid);
   }
 
+  flagLists(): readonly (readonly string[])[] {
+    return this.#index.pool.sets().map(({ flags }) => flags);
+  }
+
   keywords(): readonly string[] {
     return this.#index.pool.keywords();
   }

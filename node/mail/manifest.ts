@@ -35,7 +35,25 @@ export function decodeManifest(bytes: Uint8Array, size: number): readonly Segmen
   return segments;
 }
 
+// The canonical octets (RFC 8949 §4.2) of a map of `v`: 1 and `segments`: an array of one string of 256 to 65,535 octets, up to its length: most mail.
+const oneLiteral = Buffer.concat([
+  Buffer.of(0xa2, 0x61, 0x76, 0x01, 0x68),
+  Buffer.from('segments'),
+  Buffer.of(0x81, 0x59),
+]);
+
+/** The message where the manifest is nothing but one literal of that form; else undefined, and it is decoded. */
+function onlyLiteral(bytes: Uint8Array): Uint8Array | undefined {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const start = oneLiteral.length + 2;
+  if (view.length < start + 256 || view.compare(oneLiteral, 0, oneLiteral.length, 0, oneLiteral.length) !== 0)
+    return undefined;
+  return view.readUInt16BE(oneLiteral.length) === view.length - start ? bytes.subarray(start) : undefined;
+}
+
 function rowsOf(bytes: Uint8Array): readonly unknown[] {
+  const literal = onlyLiteral(bytes);
+  if (literal !== undefined) return [literal];
   let value: unknown;
   try {
     value = decode(bytes);

@@ -105,14 +105,14 @@ export class MessageVault {
   /** Lets go of what is kept. */
   close(): void {
     clearTimeout(this.#expiry);
+    this.#expiry = undefined;
     this.#kept.clear();
     this.#bytes = 0;
   }
 
   #keep(key: string, bytes: Uint8Array): void {
-    clearTimeout(this.#expiry);
-    this.#expiry = setTimeout(() => this.close(), keepMs);
-    this.#expiry.unref();
+    this.#expiry ??= setTimeout(() => this.close(), keepMs).unref();
+    this.#expiry.refresh();
     this.#bytes -= this.#kept.get(key)?.length ?? 0;
     this.#kept.delete(key);
     this.#kept.set(key, bytes);

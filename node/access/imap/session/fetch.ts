@@ -9,12 +9,13 @@ import type { Writer } from '../wire/writer.ts';
 import { changeFlags } from './change-messages.ts';
 import { wantsModseq } from './enabled.ts';
 import { itemText, Loaded, type Shown } from './fetch-text.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { tellVanishedOf } from './resync.ts';
 import { bad, type Completion, no, ok, type Selected, type Session } from './session.ts';
 import { Turns } from './turns.ts';
 import type { FolderView, Numbered } from './view.ts';
 
-/** FETCH (RFC 3501 §6.4.5). One message is in memory at a time; what it sends waits for the client. */
+/** FETCH (RFC 3501 §6.4.5). One message is in memory at a time, and a few small ones that come next; what it sends waits for the client. */
 
 // Messages whose \Seen is stored at once: one append to the folder's log instead of one for each.
 const batchSize = 200;
@@ -34,25 +35,77 @@ export async function fetch(
     await tellVanishedOf(session, view, messages.set, changedSince ?? 0);
   const items = shownItems(command);
   const marks = !view.readOnly && items.some((item) => isBody(item) && !item.peek);
-  const wanted = resolved.messages.filter(({ entry }) => entry.modseq > (changedSince ?? 0));
-  const [plan, seenPlan] = [planOf(items), planOf(withFlags(session, items))];
-  const turns = new Turns(plan.needs.size === 1 && plan.needs.has('nothing') ? 2_048 : 256);
+  const wanted =
+    changedSince === undefined
+      ? resolved.messages
+      : resolved.messages.filter(({ entry }) => entry.modseq > changedSince);
+  const plan = planOf(items);
+  const ahead = new ReadAhead(view.folder, plan.needs.has('message') ? wanted : []);
+  try {
+    return marks
+      ? await fetchMarking(session, view, wanted, { plan, seenPlan: planOf(withFlags(session, items)), ahead })
+      : await fetchAll(session, view, wanted, { plan, ahead });
+  } finally {
+    await ahead.end();
+  }
+}
+
+interface Sending {
+  readonly plan: Plan;
+  readonly ahead: ReadAhead;
+}
+
+// Nothing is read for a list of flags: a microsecond each.
+const listedPerTurn = 2_048;
+const readPerTurn = 256;
+
+async function fetchAll(
+  session: Session,
+  view: FolderView,
+  messages: readonly Numbered[],
+  sending: Sending,
+): Promise<Completion> {
+  const turns = new Turns(needsMessage(sending.plan) ? readPerTurn : listedPerTurn);
   let gone = 0;
-  for (let at = 0; at < wanted.length; at += batchSize) {
-    const batch = wanted.slice(at, at + batchSize);
-    const seen = marks ? await markSeen(session, view, batch) : new Set<number>();
+  for (const message of messages) {
+    if (turns.due()) await turns.give();
+    const sent = fetchOne(session, view, message, sending);
+    const answer = typeof sent === 'string' ? sent : await sent;
+    if (answer === 'unknown-encoding') return unknownEncoding;
+    if (answer === 'gone') gone += 1;
+  }
+  return fetched(gone);
+}
+
+/** The same where reading sets \\Seen. */
+async function fetchMarking(
+  session: Session,
+  view: FolderView,
+  messages: readonly Numbered[],
+  { plan, seenPlan, ahead }: Sending & { readonly seenPlan: Plan },
+): Promise<Completion> {
+  const turns = new Turns(readPerTurn);
+  let gone = 0;
+  for (let at = 0; at < messages.length; at += batchSize) {
+    const batch = messages.slice(at, at + batchSize);
+    const seen = await markSeen(session, view, batch);
     for (const message of batch) {
       if (turns.due()) await turns.give();
-      const current = marks ? (view.numbered([message.entry.uid])[0] ?? message) : message;
-      const sending = fetchOne(session, view, current, seen.has(current.entry.uid) ? seenPlan : plan);
-      const answer = typeof sending === 'string' ? sending : await sending;
+      const { uid } = message.entry;
+      const current = view.numbered([uid])[0] ?? message;
+      const answer = await fetchOne(session, view, current, { plan: seen.has(uid) ? seenPlan : plan, ahead });
+      if (answer === 'unknown-encoding') return unknownEncoding;
       if (answer === 'gone') gone += 1;
-      // RFC 3516 §4.3.
-      if (answer === 'unknown-encoding')
-        return no('a part has a transfer encoding that is not known here', 'UNKNOWN-CTE');
     }
   }
-  // RFC 5530 §3: expunged by another session while this one had not been told yet.
+  return fetched(gone);
+}
+
+// RFC 3516 §4.3.
+const unknownEncoding = no('a part has a transfer encoding that is not known here', 'UNKNOWN-CTE');
+
+/** RFC 5530 §3: some were expunged by another session while this one had not been told yet. */
+function fetched(gone: number): Completion {
   return gone === 0 ? ok('fetched') : no('some of the messages are gone', 'EXPUNGEISSUED');
 }
 
@@ -145,23 +198,28 @@ function outlineOnly(folder: FolderView['folder'], { uid }: Numbered['entry'], {
 /** The whole message; undefined when it is gone. Its outline is kept when it was asked for. */
 async function load(
   folder: FolderView['folder'],
-  { uid, size }: Numbered['entry'],
-  { needs }: Plan,
+  entry: Numbered['entry'],
+  { plan, ahead }: Sending,
 ): Promise<Loaded | undefined> {
-  const bytes = await bytesOf(folder, uid);
+  const bytes = await ahead.bytes(entry);
   if (bytes === undefined) return undefined;
   const loaded = new Loaded(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), undefined);
   // What stands in for a message that is lost has another size, and is not remembered.
-  if (needs.has('outline') && bytes.length === size) keepOutline(folder, uid, loaded.outline);
+  if (plan.needs.has('outline') && bytes.length === entry.size) keepOutline(folder, entry.uid, loaded.outline);
   return loaded;
 }
 
+function needsMessage({ needs }: Plan): boolean {
+  return needs.has('outline') || needs.has('message');
+}
+
 /** Sends one FETCH response, or nothing when it cannot be whole. At once where nothing has to be fetched. */
-function fetchOne(session: Session, view: FolderView, message: Numbered, plan: Plan): Answer | Promise<Answer> {
+function fetchOne(session: Session, view: FolderView, message: Numbered, sending: Sending): Answer | Promise<Answer> {
   const { writer } = session.connection;
-  const read = plan.needs.has('outline') || plan.needs.has('message');
+  const { plan } = sending;
+  const read = needsMessage(plan);
   const kept = read ? outlineOnly(view.folder, message.entry, plan) : undefined;
-  if (read && kept === undefined) return fetchRead(session, view.folder, message, plan);
+  if (read && kept === undefined) return fetchRead(session, view.folder, message, sending);
   return put(writer, message, { entry: message.entry, loaded: kept }, plan, noneDecoded)
     ? writer.flush().then(() => 'sent' as const)
     : 'sent';
@@ -173,9 +231,10 @@ async function fetchRead(
   { connection: { writer } }: Session,
   folder: FolderView['folder'],
   message: Numbered,
-  plan: Plan,
+  sending: Sending,
 ): Promise<Answer> {
-  const loaded = await load(folder, message.entry, plan);
+  const { plan } = sending;
+  const loaded = await load(folder, message.entry, sending);
   if (loaded === undefined) return 'gone';
   const decoded = new Map<FetchItem, Buffer | undefined>();
   for (const { item } of plan.items) {
@@ -208,15 +267,6 @@ function put(
     } else text += textOf(shown);
   }
   return writer.put(`${text})\r\n`);
-}
-
-async function bytesOf(folder: FolderView['folder'], uid: number): Promise<Uint8Array | undefined> {
-  try {
-    return await folder.bytes(uid);
-  } catch (fault) {
-    if (fault instanceof MailFault && fault.code === 'no-such-message') return undefined;
-    throw fault;
-  }
 }
 
 /** Gives what is to be sent behind it. */

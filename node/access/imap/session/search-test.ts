@@ -7,7 +7,10 @@ import type { Candidate } from './search-candidate.ts';
 import type { FolderView } from './view.ts';
 
 /** A search key as a question to one message (RFC 3501 §6.4.4): */
-export type Test = Cheap | Costly;
+export type Test = (Cheap | Costly) & {
+  /** No message of the folder matches, whichever is asked. */
+  readonly never?: boolean;
+};
 
 /** one that the index answers: nothing is made or waited for, as 100,000 messages may be asked; */
 interface Cheap {
@@ -21,8 +24,8 @@ interface Costly {
   readonly matches: (candidate: Candidate) => boolean | Promise<boolean>;
 }
 
-const isCheap = (test: Test): test is Cheap => !test.costly;
-const isCostly = (test: Test): test is Costly => test.costly;
+const isCheap = (test: Test): test is Test & Cheap => !test.costly;
+const isCostly = (test: Test): test is Test & Costly => test.costly;
 
 function cheap(matches: Cheap['matches']): Cheap {
   return { costly: false, matches };
@@ -33,7 +36,7 @@ export function tester(key: SearchKey, view: FolderView): Test {
     case 'all':
       return cheap(() => true);
     case 'flag':
-      return flagTest(key);
+      return flagTest(key, view);
     case 'messages':
       return setTest(key, view);
     case 'received':
@@ -109,7 +112,9 @@ function combined(key: Extract<SearchKey, { kind: 'and' | 'or' }>, view: FolderV
   const decided = (entry: MessageEntry, sequence: number): boolean =>
     first.some((test) => test.matches(entry, sequence) === stopsAt);
   const later = tests.filter(isCostly);
-  if (later.length === 0) return cheap((entry, sequence) => (decided(entry, sequence) ? stopsAt : !stopsAt));
+  const never = stopsAt ? tests.every((test) => test.never === true) : tests.some((test) => test.never === true);
+  if (later.length === 0)
+    return { ...cheap((entry, sequence) => (decided(entry, sequence) ? stopsAt : !stopsAt)), never };
   const asked = (candidate: Candidate, from: number): boolean | Promise<boolean> => {
     for (let index = from; index < later.length; index += 1) {
       const answer = later[index]!.matches(candidate);
@@ -121,6 +126,7 @@ function combined(key: Extract<SearchKey, { kind: 'and' | 'or' }>, view: FolderV
   };
   return {
     costly: true,
+    never,
     matches: (candidate) => {
       const { entry, sequence } = candidate.message;
       return decided(entry, sequence) ? stopsAt : asked(candidate, 0);
@@ -129,17 +135,20 @@ function combined(key: Extract<SearchKey, { kind: 'and' | 'or' }>, view: FolderV
 }
 
 /** Messages with the same flags share one list of them, and most have the same as the one before. */
-function flagTest({ flag, set }: Extract<SearchKey, { kind: 'flag' }>): Cheap {
+function flagTest({ flag, set }: Extract<SearchKey, { kind: 'flag' }>, view: FolderView): Test {
   const wanted = flag.toLowerCase();
+  const matching = (flags: readonly string[]): boolean => flags.some((one) => one.toLowerCase() === wanted) === set;
   let last: readonly string[] | undefined;
   let matches = false;
-  return cheap(({ flags }) => {
+  const test = cheap(({ flags }) => {
     if (flags !== last) {
       last = flags;
-      matches = flags.some((one) => one.toLowerCase() === wanted) === set;
+      matches = matching(flags);
     }
     return matches;
   });
+  // What nearly all searches for unseen or deleted messages of a large folder find, and what need not be asked of each.
+  return { ...test, never: view.current && !view.folder.flagLists().some(matching) };
 }
 
 function setTest({ by, set }: Extract<SearchKey, { kind: 'messages' }>, view: FolderView): Cheap {

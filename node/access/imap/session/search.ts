@@ -46,6 +46,7 @@ const costlyPerTurn = 256;
 async function matching(session: Session, view: FolderView, key: SearchKey): Promise<readonly Numbered[] | undefined> {
   const { now, limits } = session.shared;
   const test = tester(key, view);
+  if (test.never === true) return [];
   const until = now() + limits.searchMs;
   const turns = new Turns(test.costly ? costlyPerTurn : cheapPerTurn);
   const found: Numbered[] = [];

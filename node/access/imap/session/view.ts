@@ -61,6 +61,11 @@ export class FolderView {
     return this.#unwritten === 0 && (this.#refused || this.#seen !== this.folder.entries());
   }
 
+  /** What this session knows is what the folder is. */
+  get current(): boolean {
+    return this.#known === this.folder.entries();
+  }
+
   /** So many of the folder's changes that are not written yet are of this session. */
   get unwritten(): number {
     return this.#unwritten;

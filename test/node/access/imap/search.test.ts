@@ -106,6 +106,31 @@ describe('SEARCH in header fields', () => {
     expect(counts).toEqual({ summaries: 0, bytes: 0 });
   });
 
+  it('asks no message where none has the flags; a change of flags, told or not, is never missed', async () => {
+    const inbox = await inboxOf(Array.from({ length: 5 }, (_, n) => message(n)));
+    await inbox.setFlags([1, 2, 3, 4, 5], 'add', ['\\Seen', 'Work']);
+    await client!.command('c NOOP');
+    const every = async (): Promise<string[]> => [
+      await search('UNSEEN'),
+      await search('DELETED SUBJECT number'),
+      await search('OR UNSEEN DELETED'),
+      await search('NOT UNSEEN'),
+      await search('OR UNSEEN KEYWORD work'),
+      await search('UNKEYWORD work'),
+    ];
+    const all = '* SEARCH 1 2 3 4 5';
+    expect(await every()).toEqual(['* SEARCH', '* SEARCH', '* SEARCH', all, all, '* SEARCH']);
+    await client!.command('d STORE 2 -FLAGS (\\Seen Work)');
+    expect(await search('UNSEEN UNKEYWORD work')).toBe('* SEARCH 2');
+    // Somebody else took it back, which this session has not been told.
+    client!.send('e NOOP\r\n');
+    await client!.line();
+    await inbox.setFlags([2], 'add', ['\\Seen']);
+    expect(await search('UNSEEN')).toBe('* SEARCH 2');
+    await client!.line();
+    expect(await search('UNSEEN')).toBe('* SEARCH');
+  });
+
   it('looks into what is kept for copies too, and for none that it was not made of', async () => {
     const inbox = await inboxOf([message(1)]);
     await search('SUBJECT x');

@@ -1,7 +1,8 @@
 import type { Account } from '../../node/access/account.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
+import { publicLists } from '../../node/mail/list/public-lists.ts';
+import { submitSpread } from '../../node/mail/list/spread.ts';
 import { personOf } from '../../node/mail/recipient-control.ts';
-import { submit } from '../../node/mail/send.ts';
 import { type LocalUser, mailboxKeysOf } from '../home/users.ts';
 import type { UserHome } from './user-home.ts';
 import { UserQuota } from './user-quota.ts';
@@ -24,6 +25,7 @@ export function userAccount(
   const { ring } = post.overlay;
   const quota = new UserQuota({ mailbox, store: post.store, limitBytes: quotaBytes, now });
   const sending = { ...sendingParts({ post, names, now, trace, log }), book };
+  const lists = publicLists({ store: post.store, now, log });
   return {
     address: user.address,
     mailbox,
@@ -33,13 +35,8 @@ export function userAccount(
     ownership: async (address) => names.ownership(address, user.address),
     quota: async () => quota.figure(),
     submit: async (envelope, bytes, id) => {
-      const submission = await submit({
-        ...sending,
-        user: { address: user.address, certificate, keys: user.keys, mailboxKeys: mailboxKeysOf(user) },
-        envelope,
-        bytes,
-        traceId: id,
-      });
+      const identity = { address: user.address, certificate, keys: user.keys, mailboxKeys: mailboxKeysOf(user) };
+      const submission = await submitSpread({ ...sending, user: identity, envelope, bytes, traceId: id }, lists);
       // Whom he writes to is no stranger to him.
       for (const { address, outcome } of submission.recipients)
         if (outcome.kind === 'sent')

@@ -69,7 +69,7 @@ async function opened(
     now(),
   );
   closing.add(() => book.close());
-  const forward = await ForwardBook.open(post, user);
+  const forward = await ForwardBook.open(post, identity);
   closing.add(() => forward.close());
   const sending = { ...sendingParts({ post, names, now, trace, log }), user: identity, book };
   const returns = followReturns({

@@ -149,13 +149,31 @@ describe('a list for some', () => {
     await bob.waitForText(id);
   });
 
-  test('refuses a post by who is no owner, who is told the rule', async () => {
-    const { id } = await submit('bob@example.org', 'board@example.org');
+  test('with public members is expanded by the sender’s node', async () => {
+    const { id } = await submit('alice@example.org', 'inner@example.org');
+    const { bytes } = await bob.waitForText(id);
+    expect(field(bytes, 'List-Id')).toBe('<inner.example.org>');
+    expect(epost.log).not.toMatch(/"list":"inner@example\.org","members":\d+/);
+  });
+
+  test('of its owners refuses others at RCPT, and says why', async () => {
+    expect((await submit('bob@example.org', 'board@example.org')).reply).toMatch(/^550 5\.7\.2 /);
+    const { id } = await submit('alice@example.org', 'board@example.org');
+    await bob.waitForText(id);
+  });
+
+  test('of its members tells who is none the rule', async () => {
+    await run('list', 'create', 'team@example.org', '--owner', 'alice@example.org', '--posting', 'members');
+    const { id } = await submit('bob@example.org', 'team@example.org');
     const notice = await bob.waitFor(
       'the notice',
       ({ bytes }) => bytes.includes('multipart/report') && bytes.includes(id),
     );
-    expect(notice.bytes.toString()).toContain('list-takes-posts-of-owners');
+    expect(notice.bytes.toString()).toContain('list-takes-posts-of-members');
+    await run('list', 'set', 'team@example.org', '--posting', 'ring', '--owner', 'alice@example.org,bob@example.org');
+    expect(await run('list', 'show', 'team@example.org')).toMatchObject([
+      { posting: 'ring', owners: ['alice@example.org', 'bob@example.org'] },
+    ]);
   });
 
   test('is gone when it was deleted', async () => {

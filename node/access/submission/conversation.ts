@@ -143,7 +143,10 @@ export class Conversation {
     switch (lookup.kind) {
       case 'found':
         // A gateway's or the mailer-daemon's identity has no mailbox.
-        return receiving.has(lookup.certificate.kind) ? undefined : noSuchUser(parsed.address);
+        if (!receiving.has(lookup.certificate.kind)) return noSuchUser(parsed.address);
+        return lookup.record?.list?.posting === 'owners' && !lookup.record.list.owners.includes(account.address)
+          ? reply(550, '5.7.2', `only its owners may write to the list ${parsed.address}`)
+          : undefined;
       case 'unknown':
         return reply(451, '4.4.3', 'whether there is such a user could not be found out; try again');
       default:

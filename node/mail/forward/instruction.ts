@@ -6,7 +6,7 @@ import { deriveKey } from '../../identity/derive.ts';
 import { LogFault } from '../../log/fault.ts';
 import type { Log as PostLog } from '../../log/log.ts';
 import type { LogName, Post } from '../../post/post.ts';
-import type { MailUser } from '../mail-post.ts';
+import { type MailUser, mailboxKeys } from '../mail-post.ts';
 
 export interface Instruction {
   /** As they were written. None: nothing is forwarded. */
@@ -46,13 +46,11 @@ export class ForwardBook {
   }
 
   /** Throws LogFault `unavailable`, `damaged`, `fork`: without knowing where mail should go none can be taken. */
-  static async open(
-    post: Pick<Post, 'openLog'>,
-    { address, keys }: Pick<MailUser, 'address' | 'keys'>,
-  ): Promise<ForwardBook> {
+  static async open(post: Pick<Post, 'openLog'>, user: MailUser): Promise<ForwardBook> {
+    const keys = mailboxKeys(user);
     const secret = deriveKey(keys.export(), 'mail/forward');
     const name: LogName = { signing: keys.signing, secret, name: logName };
-    const book = new ForwardBook(async (create) => post.openLog({ ...name, owner: address, create }));
+    const book = new ForwardBook(async (create) => post.openLog({ ...name, owner: user.address, create }));
     try {
       await book.#follow(await book.#open(false));
     } catch (fault) {

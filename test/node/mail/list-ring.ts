@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { deliverTo } from '../../../node/mail/delivery.ts';
 import type { Folder } from '../../../node/mail/folder.ts';
 import { forwarder } from '../../../node/mail/forward/forwarder.ts';
@@ -5,6 +6,7 @@ import type { Instruction } from '../../../node/mail/forward/instruction.ts';
 import { decodeLetter, type RelayLetter } from '../../../node/mail/letter.ts';
 import { ListHome } from '../../../node/mail/list/list-home.ts';
 import type { ListState } from '../../../node/mail/list/list-state.ts';
+import { submitSpread } from '../../../node/mail/list/spread.ts';
 import type { MailUser } from '../../../node/mail/mail-post.ts';
 import type { Mailbox } from '../../../node/mail/mailbox.ts';
 import { fetchMessage } from '../../../node/mail/message.ts';
@@ -101,13 +103,19 @@ export class ListRing {
     return user;
   }
 
-  list(local: string, state: Partial<Omit<ListState, 'members'>> & { readonly members: readonly string[] }): MailUser {
+  list(
+    local: string,
+    state: Partial<Omit<ListState, 'members'>> & {
+      readonly members: readonly string[];
+      readonly seenBy?: ListRecord['members'];
+    },
+  ): MailUser {
     const user = makeUser(local, 'list');
-    const { posting = 'anyone', owners = [] } = state;
+    const { posting = 'anyone', owners = [], seenBy = 'private' } = state;
     const members = new Map(state.members.map((text) => [text.toLowerCase() as Address, text]));
     this.lists.set(user.address, { posting, owners, members });
     this.#users.set(user.address, user);
-    this.#records.set(user.address, { posting, owners, members: 'private' });
+    this.#records.set(user.address, { posting, owners, members: seenBy });
     this.restart(user);
     return user;
   }
@@ -122,6 +130,15 @@ export class ListRing {
       hostname: 'node.example.org',
     });
     this.#handlers.set(user.address, (opened) => home.take(opened));
+  }
+
+  /** As a user's node does, which expands lists whose members are public. */
+  async spread(user: MailUser, to: readonly string[], bytes: Uint8Array): Promise<readonly string[]> {
+    const envelope = { from: user.address, to };
+    const read = async (address: Address): Promise<ListState | undefined> => this.lists.get(address);
+    const { recipients } = await submitSpread({ ...this.#sending(user), envelope, bytes, traceId: 't1' }, { read });
+    expect(recipients.map(({ address }) => address)).toEqual(to);
+    return recipients.map(({ outcome }) => outcome.kind);
   }
 
   async submit(

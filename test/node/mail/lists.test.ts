@@ -199,6 +199,51 @@ describe('lists in lists', () => {
   });
 });
 
+describe('a list whose members are public', () => {
+  it('is expanded by the sender’s own node: its own has nothing to do with users', async () => {
+    const ring = new ListRing();
+    const [alice, bob] = [ring.user('alice'), ring.user('bob')];
+    ring.list('staff', { members: ['alice@example.org', 'bob@example.org'], seenBy: 'public' });
+    const bytes = post('alice@example.org');
+    expect(await ring.spread(alice, ['staff@example.org'], bytes)).toEqual(['sent']);
+    await ring.settle();
+    expect(ring.answers.map(({ from, to }) => `${from} ${to}`)).toEqual([
+      'alice@example.org alice@example.org',
+      'alice@example.org bob@example.org',
+    ]);
+    for (const user of [alice, bob])
+      expect(ring.texts(user)).toEqual([
+        expect.stringMatching(/^Delivered-To: staff@[\s\S]*^List-Id: <staff\.example\.org>/m),
+      ]);
+    expect([...ring.notes.values()].map(({ list }) => list)).toEqual(['staff@example.org', 'staff@example.org']);
+  });
+
+  it('with members elsewhere, too, brings it to everybody, once each, also to who is written to', async () => {
+    const ring = new ListRing();
+    const [alice, bob, carol] = [ring.user('alice'), ring.user('bob'), ring.user('carol')];
+    ring.list('inner', { members: ['carol@example.org', 'bob@example.org'] });
+    const members = ['bob@example.org', 'out@away.test', 'inner@example.org'];
+    ring.list('staff', { members, seenBy: 'public' });
+    const to = ['bob@example.org', 'staff@example.org', 'nobody@example.org'];
+    expect(await ring.spread(alice, to, post('alice@example.org'))).toEqual(['sent', 'sent', 'no-such-user']);
+    await ring.settle();
+    expect([bob, carol].map((user) => ring.texts(user).length)).toEqual([1, 1]);
+    expect(ring.outside.map(({ by, letter }) => [by, letter.envelope.to])).toEqual([
+      ['staff@example.org', ['out@away.test']],
+    ]);
+  });
+
+  it('is left to its own node, which says why not, where the sender may not post', async () => {
+    const ring = new ListRing();
+    const [alice, bob] = [ring.user('alice'), ring.user('bob')];
+    ring.list('staff', { members: ['bob@example.org'], seenBy: 'public', posting: 'owners' });
+    await ring.spread(alice, ['staff@example.org'], post('alice@example.org'));
+    await ring.settle();
+    expect(ring.answers).toMatchObject([{ handled: { rule: 'list-takes-posts-of-owners' } }]);
+    expect(ring.texts(bob)).toEqual([]);
+  });
+});
+
 describe('what is carried on', () => {
   async function carriedTo(ring: ListRing, alice: MailUser): Promise<{ letter: MailLetter }> {
     ring.list('staff', { members: ['bob@example.org', 'out@away.test'] });

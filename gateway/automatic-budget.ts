@@ -7,7 +7,7 @@ import type { Attempt, Worker } from '../queue/queue.ts';
 import { fieldText, readHeaderBlock } from './header-fields.ts';
 
 export interface AutomaticRates {
-  /** To one address, of reports and notices; from one user, of what his programs send. */
+  /** To one address, of reports and notices; from one user or list to one domain, of what programs send. */
   readonly perAddress: Rate;
   /** Of the whole ring: of what goes out, and of notices. */
   readonly total: Rate;
@@ -16,7 +16,7 @@ export interface AutomaticRates {
 /** Far above what one conversation of machines is worth, far below what hurts anybody. */
 export const defaultAutomaticRates: AutomaticRates = {
   perAddress: { amount: 100, perMs: 3_600_000, burst: 100 },
-  total: { amount: 2_000, perMs: 3_600_000, burst: 2_000 },
+  total: { amount: 10_000, perMs: 3_600_000, burst: 10_000 },
 };
 
 export interface BudgetParts {

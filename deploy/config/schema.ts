@@ -195,7 +195,7 @@ export const configSchema = z.strictObject({
         .default(false)
         .describe('whether domains that ask for them get reports of TLS (RFC 8460)'),
       automatic: z
-        .strictObject({ perAddress: rate.prefault('100/h'), total: rate.prefault('2000/h') })
+        .strictObject({ perAddress: rate.prefault('100/h'), total: rate.prefault('10000/h') })
         .prefault({})
         .describe('how much mail that no person sends may go out; more of it waits'),
       queue: z

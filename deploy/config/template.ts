@@ -115,8 +115,8 @@ gateway:
   tlsReports: false
 
   # How much mail that no person sends goes out: reports of ours, notices to users, and what users' programs send by themselves
-  # (Auto-Submitted, null return path). More of it waits, so that machines that answer each other do it slowly.
-  automatic: {perAddress: 100/h, total: 2000/h}
+  # (Auto-Submitted, null return path; these for each user and domain). More of it waits, so that machines that answer each other do it slowly.
+  automatic: {perAddress: 100/h, total: 10000/h}
 
   # embedded, or for several gateways that share one queue: {kind: redis, url: 'redis://127.0.0.1:6379/0'}.
   # That Redis needs appendonly yes, appendfsync always, maxmemory-policy noeviction.

@@ -57,6 +57,7 @@ export interface DeliveryParts {
     readonly folder: 'inbox' | 'junk';
     readonly trace: string;
     readonly provenance: Uint8Array;
+    readonly requireTls?: true;
   }) => Promise<Handed>;
   /** Puts a notice into a user's inbox. Safe to repeat with the same facts. */
   readonly sendNotice: (facts: NoticeFacts, to: Address) => Promise<Handed>;
@@ -284,6 +285,7 @@ async function deliverTo(
       folder,
       trace,
       provenance,
+      ...(job.dsn?.requireTls === true ? { requireTls: true } : {}),
     });
     switch (handed.kind) {
       case 'sent':

@@ -211,7 +211,7 @@ export class Intake {
           recipientCount: recipients.length,
           domain,
           bytes: ready.length,
-          ...(isAutomatic ? { automatic: request.from.address } : {}),
+          ...(isAutomatic ? { automatic: `${request.from.address} to ${domain}` } : {}),
         },
       };
     });

@@ -88,6 +88,8 @@ export interface DeliverOptions {
   readonly folder: 'inbox' | 'junk';
   readonly trace: string;
   readonly provenance?: Uint8Array | undefined;
+  /** It came with REQUIRETLS (RFC 8689). */
+  readonly requireTls?: true | undefined;
 }
 
 export interface GatewayPostOptions {
@@ -163,12 +165,12 @@ export class GatewayPost {
   }
 
   async #send(author: GatewayIdentity, to: IdentityCertificate, options: DeliverOptions): Promise<Delivered> {
-    const { id, recipient, envelopeFrom, folder, trace, provenance } = options;
+    const { id, recipient, envelopeFrom, folder, trace, provenance, requireTls } = options;
     const message = await this.#stored(author, options);
     const letter: MailLetter = {
       kind: 'mail',
       message,
-      envelope: { from: envelopeFrom, to: recipient },
+      envelope: { from: envelopeFrom, to: recipient, requireTls },
       folder,
       trace,
       ...(provenance === undefined ? {} : { provenance }),

@@ -29,7 +29,12 @@ export interface MailLetter {
   readonly kind: 'mail';
   readonly message: MessageRef;
   /** `from` is empty for the null reverse-path (RFC 5321 §4.5.5). */
-  readonly envelope: { readonly from: string; readonly to: string };
+  readonly envelope: {
+    readonly from: string;
+    readonly to: string;
+    /** RFC 8689: who carries it on out of the ring requires TLS, too. */
+    readonly requireTls?: true | undefined;
+  };
   readonly folder: 'inbox' | 'junk';
   readonly trace: string;
   /** The gateway's signed record of what it saw (opaque here). */
@@ -88,7 +93,7 @@ const letter = z.discriminatedUnion('kind', [
     v: z.literal(1),
     kind: z.literal('mail'),
     message,
-    envelope: z.strictObject({ from: path, to: path }),
+    envelope: z.strictObject({ from: path, to: path, requireTls: z.literal(true).optional() }),
     folder: z.enum(['inbox', 'junk']),
     trace,
     provenance: octets(maxProvenanceBytes).optional(),

@@ -158,7 +158,7 @@ function errandsFor(options: SubmitOptions, message: MessageRef): readonly Erran
       outside.push(place);
       return;
     }
-    const to = { from: envelope.from, to: text };
+    const to = { from: envelope.from, to: text, requireTls: envelope.requireTls };
     const letter: Letter = { kind: 'mail', message, envelope: to, folder: 'inbox', trace: traceId, ...onward };
     errands.push({ to: withoutTag(parsed.address), via: 'ring', letter, for: [place] });
   });

@@ -73,7 +73,7 @@ it('rates are a number and a time', () => {
   const rates = parseConfig(good.replace('perAddress: 100/h', 'perAddress: 2/m'), 'f').gateway?.automatic;
   expect(rates?.perAddress).toEqual({ amount: 2, perMs: 60_000, burst: 2 });
   for (const wrong of ['0/h', '100', '5/w', 'many/h'])
-    expect(problemsOf(good.replace('total: 2000/h', `total: ${wrong}`)).join()).toContain('gateway.automatic.total');
+    expect(problemsOf(good.replace('total: 10000/h', `total: ${wrong}`)).join()).toContain('gateway.automatic.total');
 });
 
 describe('routes', () => {

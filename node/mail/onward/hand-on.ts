@@ -42,7 +42,7 @@ export async function handOn(
   });
   return submit({
     ...parts,
-    envelope,
+    envelope: { ...envelope, requireTls: letter.envelope.requireTls },
     bytes: await joinedInSlices([onTop, bytes.subarray(before)]),
     traceId: letter.trace,
     carried: { onward: { origin, added: onTop.length }, post, ...(note === undefined ? {} : { note }) },

@@ -44,13 +44,14 @@ let told: FailedRecipient[];
 let handedOver: { id: string; recipient: string; salt?: string }[];
 let stored: string[];
 let notices: { facts: NoticeFacts; to: string }[];
+let required: string[];
 let learned: { address: string; reporter: object; of: string }[];
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'epost-deliver-'));
   now = Date.now();
   queue = await openEmbeddedQueue({ dir, role: 'owner', now: () => now, log: silent, minFreeBytes: 1 });
-  [events, told, handedOver, stored, notices, learned] = [[], [], [], [], [], []];
+  [events, told, handedOver, stored, notices, learned, required] = [[], [], [], [], [], [], []];
 });
 afterEach(async () => {
   await queue.close();
@@ -72,7 +73,8 @@ function parts({ store, deliver, notice }: Ring = {}): DeliveryParts {
       stored.push(Buffer.from(salt).toString('hex'));
       return { size: bytes.length, hash: new Uint8Array(32), manifest: { key: new Uint8Array(32) } };
     },
-    deliver: async ({ id, recipient }) => {
+    deliver: async ({ id, recipient, requireTls }) => {
+      if (requireTls === true) required.push(recipient);
       const attempt = handedOver.filter((one) => one.recipient === recipient).length;
       handedOver.push({ id, recipient });
       return deliver?.(recipient, attempt) ?? { kind: 'sent', id: new Uint8Array(32), copies: 1 };
@@ -138,6 +140,12 @@ async function work(ring: Ring, state: 'done' | 'failed' = 'done'): Promise<void
 }
 
 describe('into the ring', () => {
+  it('a message that required TLS goes on as such, for who forwards it (RFC 8689)', async () => {
+    await add({ dsn: { requireTls: true, recipients: {} }, recipients: [bob] });
+    await work({});
+    expect(required).toEqual([bob]);
+  });
+
   it('each recipient is notified once, of one stored message', async () => {
     await add();
     await work({});

@@ -62,6 +62,7 @@ describe.each(['in process', 'over a socket'] as const)('a gateway at a door %s'
     folder: 'junk' as const,
     trace: 'trace-1',
     provenance: Buffer.from('provenance'),
+    requireTls: true as const,
   });
 
   it('delivers a message once, however often the job is repeated, and hears of it', async () => {
@@ -75,7 +76,11 @@ describe.each(['in process', 'over a socket'] as const)('a gateway at a door %s'
     expect(second).toMatchObject({ kind: 'sent' });
     expect(inbox).toHaveLength(1);
     expect(inbox[0]?.from).toBe('gateway@example.org');
-    expect(inbox[0]?.letter).toMatchObject({ folder: 'junk', trace: 'trace-1', envelope: { from: 'a@example.net' } });
+    expect(inbox[0]?.letter).toMatchObject({
+      folder: 'junk',
+      trace: 'trace-1',
+      envelope: { from: 'a@example.net', requireTls: true },
+    });
     expect(first.kind === 'sent' && Buffer.compare(first.id, receipts[0]?.id ?? salt)).toBe(0);
     const ref = inbox[0]?.letter.message;
     expect(ref && Buffer.compare(await post.fetch(ref), message)).toBe(0);

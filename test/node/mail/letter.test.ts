@@ -12,7 +12,7 @@ const message: MessageRef = {
 const mail: Letter = {
   kind: 'mail',
   message,
-  envelope: { from: '', to: 'bob+tag@example.org' },
+  envelope: { from: '', to: 'bob+tag@example.org', requireTls: true },
   folder: 'junk',
   trace: 'abc',
   provenance: Buffer.alloc(2_560, 4),

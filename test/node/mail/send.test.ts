@@ -4,6 +4,7 @@ import { decodeLetter, encodeLetter, type Letter } from '../../../node/mail/lett
 import type { MailUser } from '../../../node/mail/mail-post.ts';
 import type { Mailbox } from '../../../node/mail/mailbox.ts';
 import { storeMessage } from '../../../node/mail/message.ts';
+import { handOn } from '../../../node/mail/onward/hand-on.ts';
 import { RingNames } from '../../../node/mail/ring-names.ts';
 import { type SendPost, type SubmitOptions, submit } from '../../../node/mail/send.ts';
 import type { SentNote } from '../../../node/mail/sent-book.ts';
@@ -103,6 +104,29 @@ describe('a submitted message', () => {
     const { mailbox, user } = ring.bob;
     expect(await deliverTo(mailbox, { names })(opened(ring.sent[0], user))).toEqual({ verdict: 'accepted' });
     expect(await inbox(mailbox)).toEqual([Buffer.from(text).toString('latin1')]);
+  });
+
+  it('that requires TLS says so to whoever gets it in the ring, and whoever sends it on requires it, too (RFC 8689)', async () => {
+    const ring = await ringWithBob();
+    const { user } = ring.bob;
+    await send(ring, ['bob@example.org'], {
+      envelope: { from: 'alice@example.org', to: ['bob@example.org'], requireTls: true },
+    });
+    const came = opened(ring.sent[0], user);
+    const letter = decodeLetter(came.body);
+    if (letter.kind !== 'mail') throw new Error('no mail');
+    expect(letter.envelope).toMatchObject({ requireTls: true });
+    const log = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+    const parts = { user, post: ring.post, gateway: gateway.address, book: undefined, now: Date.now, log };
+    await handOn(parts, { opened: came, letter, by: alice.certificate }, text, {
+      fields: () => new Uint8Array(),
+      envelope: { from: 'alice@example.org', to: ['carol@example.net'] },
+      post: new Uint8Array(32),
+    });
+    expect(decodeLetter(opened(ring.sent[1], gateway).body)).toMatchObject({
+      kind: 'relay',
+      envelope: { to: ['carol@example.net'], requireTls: true },
+    });
   });
 
   it('of 35 MiB in a thousand parts is told in a notification of a few KiB', { timeout: 120_000 }, async () => {

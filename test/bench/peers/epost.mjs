@@ -28,7 +28,10 @@ export default ({ RUN, DATA, SINK, waitPort }) => {
       const profile = process.env.EPOST_PROFILE ? ['--cpu-prof', `--cpu-prof-dir=${process.env.EPOST_PROFILE}`] : [];
       const what = [String(port), domain, checks ? 'checks' : 'none', threads, last];
       // The flag that deploy/process/supervisor.ts gives the gateway.
-      g.spawn([node, '--max-semi-space-size=32', ...profile, here('gateway-alone.ts'), ...what], log);
+      g.spawn(
+        ['env', 'MALLOC_ARENA_MAX=2', node, '--max-semi-space-size=32', ...profile, here('gateway-alone.ts'), ...what],
+        log,
+      );
       await waitPort(port);
     },
     drained: () => 0,

@@ -46,17 +46,25 @@ export function headKey(writer: Uint8Array, logId: Uint8Array): Uint8Array {
   return sha256('head\0', writer, logId);
 }
 
-/** Signs a head. Throws RangeError when the body is too large. */
+/** Heads that were signed in this process, by their very octets: a writer who is a holder too, as each is of his own logs, does not read and verify what he has just made. */
+const madeHere = new WeakMap<Uint8Array, Head>();
+
+/** Signs a head; its octets must stay as they are. Throws RangeError when the body is too large. */
 export function makeHead(head: Pick<Head, 'logId' | 'version' | 'parents' | 'at' | 'body'>, signing: SigningKey): Head {
   if (head.body.length > maxHeadBodyBytes) throw new RangeError(`a head's body is at most ${maxHeadBodyBytes} bytes`);
   const { logId, version, parents, at, body } = head;
   const payload = encodeCanonical({ logId, version, parents, at, body });
   const bytes = encodeSigned(signBytes(tag, payload, signing));
-  return { ...head, writer: signing.public, key: headKey(signing.public, logId), hash: sha256(bytes), bytes };
+  const writer = signing.public;
+  const made = { logId, version, parents, at, body, writer, key: headKey(writer, logId), hash: sha256(bytes), bytes };
+  madeHere.set(bytes, made);
+  return made;
 }
 
 /** The head in these bytes; undefined unless it is well formed, canonical and signed by the writer it names. Never throws. */
 export function checkHead(bytes: Uint8Array): Head | undefined {
+  const made = madeHere.get(bytes);
+  if (made !== undefined) return made;
   const signed = decodeSigned(bytes, maxHeadBytes);
   if (signed === undefined || !verifySigned(tag, signed)) return undefined;
   const payload = decodeCanonical(signed.payload, maxHeadBytes);

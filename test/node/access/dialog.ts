@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
-import net from 'node:net';
-import tls from 'node:tls';
 import { password } from './access-fixture.ts';
+import { WireClient, wholeLine } from './wire-client.ts';
 
 /**
  * A conversation as a mail person would write it down:
@@ -36,63 +35,19 @@ export function readDialog(file: URL): { title: string; steps: readonly Step[] }
   return { title: lines[0]?.replace(/^# ?/, '') ?? '', steps };
 }
 
-export class DialogClient {
-  #socket: net.Socket;
-  #received = '';
-  #closed = false;
-  #wake: () => void = () => undefined;
-
-  constructor(socket: net.Socket) {
-    this.#socket = socket;
-    this.#listen();
-  }
-
+export class DialogClient extends WireClient {
   static async connect(port: number, secure: boolean): Promise<DialogClient> {
-    const socket = secure
-      ? tls.connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
-      : net.connect({ port, host: '127.0.0.1' });
-    await new Promise<void>((resolve, reject) => {
-      socket.once(secure ? 'secureConnect' : 'connect', () => resolve());
-      socket.once('error', reject);
-    });
-    return new DialogClient(socket);
-  }
-
-  async startTls(): Promise<void> {
-    this.#socket.removeAllListeners('data');
-    const socket = tls.connect({ socket: this.#socket, rejectUnauthorized: false });
-    await new Promise<void>((resolve, reject) => {
-      socket.once('secureConnect', () => resolve());
-      socket.once('error', reject);
-    });
-    this.#socket = socket;
-    this.#listen();
+    return new DialogClient(await WireClient.open(port, secure));
   }
 
   send(octets: string): void {
-    this.#socket.write(Buffer.from(octets, 'utf8'));
+    this.write(Buffer.from(octets, 'utf8'));
   }
 
   /** The next line without its end, or `<closed>`. */
-  async line(limitMs = 5_000): Promise<string> {
-    const until = Date.now() + limitMs;
-    for (;;) {
-      const end = this.#received.indexOf('\r\n');
-      if (end !== -1) {
-        const line = this.#received.slice(0, end);
-        this.#received = this.#received.slice(end + 2);
-        return Buffer.from(line, 'latin1').toString('utf8');
-      }
-      if (this.#closed) return '<closed>';
-      if (Date.now() > until) return `<nothing more came; so far ${JSON.stringify(this.#received)}>`;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, Math.max(1, until - Date.now()));
-        this.#wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
-    }
+  async line(limitMs = 20_000): Promise<string> {
+    const line = await this.next(wholeLine, limitMs);
+    return typeof line === 'string' ? Buffer.from(line, 'latin1').toString('utf8') : `<${line.none}>`;
   }
 
   /** Sends a tagged command and gives every line up to and with its completion. */
@@ -105,22 +60,6 @@ export class DialogClient {
       lines.push(line);
       if (line.startsWith(`${tag} `) || line.startsWith('<')) return lines;
     }
-  }
-
-  close(): void {
-    this.#socket.destroy();
-  }
-
-  #listen(): void {
-    this.#socket.on('data', (chunk: Buffer) => {
-      this.#received += chunk.toString('latin1');
-      this.#wake();
-    });
-    this.#socket.on('error', () => this.#socket.destroy());
-    this.#socket.on('close', () => {
-      this.#closed = true;
-      this.#wake();
-    });
   }
 }
 

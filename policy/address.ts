@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 
 declare const domainBrand: unique symbol;
@@ -54,6 +55,21 @@ export function parseAddress(text: string): ParsedAddress {
   const domain = parseDomain(text.slice(at + 1));
   if (domain === undefined) return invalid('the part after @ is not a domain name');
   return { kind: 'address', address: `${local}@${domain}` as Address, local, domain };
+}
+
+/** The address in an address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3); undefined for any other text. */
+export function parseLiteral(text: string): string | undefined {
+  const [, six, plain = ''] = /^\[(IPv6:)?([0-9a-f:.]{2,45})\]$/i.exec(text) ?? [];
+  const version = isIP(plain);
+  return version === (six === undefined ? 4 : 6) ? plain.toLowerCase() : undefined;
+}
+
+/** The canonical form of `local@[ADDRESS]`: its local part as {@link parseAddress} takes it; undefined for any other text. */
+export function parseLiteralAddress(text: string): string | undefined {
+  const at = text.lastIndexOf('@');
+  const ip = parseLiteral(text.slice(at + 1));
+  if (ip === undefined || parseAddress(`${text.slice(0, at)}@literal.invalid`).kind === 'invalid') return undefined;
+  return `${text.slice(0, at)}@[${isIP(ip) === 6 ? 'IPv6:' : ''}${ip}]`;
 }
 
 /** `local` without its subaddress tag (RFC 5233: everything from the first `+`), or as it is. */

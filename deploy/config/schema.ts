@@ -181,6 +181,7 @@ export const configSchema = z.strictObject({
           routes: staticRoutes,
           mxPort: z.int().min(1).max(65_535).default(25),
           allowPrivate: z.boolean().default(false),
+          addressLiterals: z.boolean().default(false),
           retry: z
             .strictObject({
               first: duration.prefault('60s'),

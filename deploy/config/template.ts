@@ -106,6 +106,8 @@ gateway:
     # Whether mail may go to hosts with loopback or private addresses. A smarthost may always have one; so may
     # MX hosts when mxPort is not 25 or all resolvers above are on loopback (a try-out).
     allowPrivate: false
+    # Whether users may write to an address instead of a domain, as in user@[192.0.2.1]; to private ones only as said above.
+    addressLiterals: false
     # Waits between attempts double from first to max, with jitter; then the sender gets a notice.
     retry: {first: 60s, max: 4h, giveUp: 5d}
 

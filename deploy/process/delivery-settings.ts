@@ -7,7 +7,8 @@ import { hostLogin, type LoginLog } from './host-login.ts';
 
 /** What the relay is told of a configuration. Throws InputFault where a file of a password cannot be read. */
 export function deliverySettings(section: GatewaySection, log: LoginLog): RelaySettings {
-  const { smarthost, smarthostAuth, smarthostTls, routes, mxPort, allowPrivate, retry } = section.delivery;
+  const { smarthost, smarthostAuth, smarthostTls, routes, mxPort, allowPrivate, addressLiterals, retry } =
+    section.delivery;
   // On port 53 of this machine stands a real resolver, such as the validating one that DANE wants; only a trial's zone has another port.
   const onLoopback =
     section.dns.servers.length > 0 &&
@@ -17,6 +18,7 @@ export function deliverySettings(section: GatewaySection, log: LoginLog): RelayS
     mxPort,
     // A try-out beside a local zone must be able to deliver there; see the comment in epost.yaml.
     allowPrivate: allowPrivate || mxPort !== 25 || onLoopback,
+    addressLiterals,
     ownAddresses: publicAddresses(),
     validating: section.dns.validating,
     ...(everything === undefined ? {} : { smarthost: everything }),

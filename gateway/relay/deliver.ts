@@ -193,7 +193,12 @@ class DeliveryAttempt {
       const delivery = await deliverTo(pool, hop, security.demand, mail, now, (accepted) => this.#wrote(accepted));
       const failure = tlsFailureOf(delivery, security);
       // Where the sender waives TLS, the domain's policy was not tried.
-      if (hop.named === undefined && tls !== 'optional' && (delivery.kind === 'answered' || failure !== undefined))
+      if (
+        hop.named === undefined &&
+        hop.name !== hop.address &&
+        tls !== 'optional' &&
+        (delivery.kind === 'answered' || failure !== undefined)
+      )
         this.#report(hop, security, failure);
       if (delivery.kind === 'answered') {
         for (const [recipient, outcome] of delivery.outcomes) this.#state.outcomes.set(recipient, outcome);

@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { CarriedAnswer, RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
-import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
+import { type Address, parseAddress, parseLiteralAddress, withoutTag } from '../../policy/address.ts';
 import { completeEvidence } from '../../policy/complete-evidence.ts';
 import type { Decision } from '../../policy/decide.ts';
 import { decisionEvent } from '../../policy/decision-event.ts';
@@ -46,6 +46,8 @@ export interface IntakeParts {
   /** Keeps a message in the ring that is too large for the queue; a reference that DAG-CBOR can hold. */
   readonly store: (bytes: Uint8Array, salt: Uint8Array) => Promise<unknown>;
   readonly maxMessageBytes: number;
+  /** Whether mail goes to addresses such as user@[192.0.2.1]. */
+  readonly takesLiterals?: boolean | undefined;
   readonly now: () => number;
   readonly log: RelayLog;
   readonly trace: Trace;
@@ -312,6 +314,8 @@ async function checkRequest(
   const facts = { request, bytes, author: author.address, now: parts.now(), forwardPath: parts.forwardPath, owns };
   const sender = found.kind === 'own' ? await ownSender(facts) : await carriedSender(found.carried, facts);
   if (sender.kind === 'refused') return sender;
+  if (parts.takesLiterals !== true && envelope.to.some((to) => parseLiteralAddress(to) !== undefined))
+    return refused('address-literal');
   const recipients = [...new Set(envelope.to.map(canonicalRecipient))];
   if (recipients.length === 0 || recipients.length > maxRecipients) return refused('recipient-count');
   if (recipients.includes(undefined)) return refused('bad-recipient');
@@ -338,6 +342,8 @@ async function belongsTo(address: string, identity: Address, { aliasOf, ownersOf
 
 /** The local part as it was written (RFC 5321 §2.4: only the host may interpret it), the domain in canonical form. */
 function canonicalRecipient(text: string): string | undefined {
+  const literal = parseLiteralAddress(text);
+  if (literal !== undefined) return literal;
   const parsed = parseAddress(text);
   return parsed.kind === 'address' ? `${text.slice(0, text.lastIndexOf('@'))}@${parsed.domain}` : undefined;
 }

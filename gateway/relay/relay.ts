@@ -39,6 +39,8 @@ export interface RelaySettings {
   readonly policyHosts?: { readonly port: number; readonly ca: string };
   /** Mail servers in private networks and on this machine, for trials; never on the Internet. */
   readonly allowPrivate?: boolean;
+  /** Whether mail goes to address literals (RFC 5321 §4.1.3). */
+  readonly addressLiterals?: boolean;
   /** Of this machine on the Internet: no mail goes there. */
   readonly ownAddresses?: readonly string[];
   readonly retry?: RetrySettings;
@@ -173,6 +175,7 @@ export function startRelay(options: RelayOptions): Relay {
   );
   const intake = new Intake({
     ...options,
+    takesLiterals: settings.addressLiterals,
     history: sendingHistory(queue, now),
     store: (bytes, salt) => post.store(bytes, salt),
   });

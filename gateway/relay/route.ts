@@ -1,6 +1,6 @@
 /** Where mail for a domain goes (RFC 5321 §5.1). Asks the resolver, decides, connects to nothing. */
 import { isIP } from 'node:net';
-import { parseDomain } from '../../policy/address.ts';
+import { parseDomain, parseLiteral } from '../../policy/address.ts';
 import type { Answer, MxRecord, Resolver } from '../dns/answer.ts';
 import { isPublicAddress } from './addresses.ts';
 import type { NamedHost, NamedRoute } from './static-routes.ts';
@@ -60,8 +60,12 @@ const later = (why: string): Route => ({ kind: 'later', status: '4.4.3', why, un
 const never = (status: string, why: string): Route => ({ kind: 'never', status, why });
 
 export async function routeTo(domain: string, options: RouteOptions): Promise<Route> {
+  const literal = parseLiteral(domain);
+  if (literal !== undefined && !options.allowPrivate && !isPublicAddress(literal))
+    return never('5.4.4', `${literal} is a private address`);
   const named = options.named?.(domain);
   if (named !== undefined) return toNamed(named, options.resolver);
+  if (literal !== undefined) return toLiteral(literal, options);
   const answer = await options.resolver.resolve(domain, 'MX');
   if (answer.kind === 'unknown') return later(`the mail servers of ${domain} could not be looked up: ${answer.reason}`);
   if (answer.kind === 'nxdomain') return never('5.1.2', `the domain ${domain} does not exist`);
@@ -152,6 +156,12 @@ async function lookUp(name: string, resolver: Resolver): Promise<Found> {
   if (addresses.length > 0) return { kind: 'addresses', addresses };
   for (const answer of [four, six]) if (answer.kind === 'unknown') return { kind: 'unknown', why: answer.reason };
   return { kind: 'none' };
+}
+
+/** RFC 5321 §4.1.3: the address is the place, with no question asked. */
+function toLiteral(address: string, { mxPort, ownAddresses }: RouteOptions): Route {
+  if (ownAddresses?.includes(address) === true) return never('5.4.6', 'the mail would come back to this gateway');
+  return { kind: 'hosts', group: address, hops: [{ name: address, address, port: mxPort }] };
 }
 
 async function toNamed(named: NamedHost, resolver: Resolver): Promise<Route> {

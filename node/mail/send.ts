@@ -1,5 +1,12 @@
 import { encode } from '@ipld/dag-cbor';
-import { type Address, type Domain, domainOf, parseAddress, withoutTag } from '../../policy/address.ts';
+import {
+  type Address,
+  type Domain,
+  domainOf,
+  parseAddress,
+  parseLiteralAddress,
+  withoutTag,
+} from '../../policy/address.ts';
 import { deriveKey } from '../identity/derive.ts';
 import type { RingDescriptor } from '../identity/ring.ts';
 import { NotifyFault } from '../notify/fault.ts';
@@ -153,7 +160,10 @@ function errandsFor(options: SubmitOptions, message: MessageRef): readonly Erran
   const outside: number[] = [];
   envelope.to.forEach((text, place) => {
     const parsed = parseAddress(text);
-    if (parsed.kind === 'invalid') return;
+    if (parsed.kind === 'invalid') {
+      if (parseLiteralAddress(text) !== undefined) outside.push(place);
+      return;
+    }
     if (!isInRing(post.overlay.ring.domains, parsed.address)) {
       outside.push(place);
       return;

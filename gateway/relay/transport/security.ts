@@ -78,6 +78,11 @@ export function transportSecurity({ resolver, policyFor, marks, now, log }: Tran
       if (hop.named !== undefined) return isRequired ? certified : demandOfNamed[hop.named.tls ?? 'opportunistic'];
       // RFC 8689 §4.3: no policy of the recipient's side keeps such a message from going.
       if (wish === 'optional') return opportunistic;
+      // An address has neither a policy nor a name that a certificate could be for.
+      if (hop.name === hop.address) {
+        const why = 'the message requires TLS, and no certificate is for an address';
+        return isRequired ? { kind: 'unprovable', why } : opportunistic;
+      }
       if (hop.validated === true) {
         const dane = await daneOf(hop.name, hop.port, resolver);
         if (dane.kind === 'unknown') {

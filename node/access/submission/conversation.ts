@@ -1,4 +1,4 @@
-import { type Address, domainOf, parseAddress, withoutTag } from '../../../policy/address.ts';
+import { type Address, domainOf, parseAddress, parseLiteralAddress, withoutTag } from '../../../policy/address.ts';
 import { MailFault } from '../../mail/fault.ts';
 import type { Account, Login, RecipientNotify, SubmittedEnvelope } from '../account.ts';
 import type { Clock, Log } from '../log.ts';
@@ -136,6 +136,8 @@ export class Conversation {
     if (account === undefined) return reply(530, '5.7.0', 'log in first');
     const stranger = unknownKeyword(parameters, rcptKeywords);
     if (stranger !== undefined) return reply(555, '5.5.4', `the parameter ${stranger} is not known`);
+    // A place on the Internet: whether mail goes there is the gateway's to say.
+    if (parseLiteralAddress(text) !== undefined) return undefined;
     const parsed = parseAddress(text);
     if (parsed.kind === 'invalid') return reply(553, '5.1.3', `not an address: ${parsed.reason}`);
     if (!account.ringDomains.includes(parsed.domain)) return undefined;

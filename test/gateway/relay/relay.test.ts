@@ -631,6 +631,28 @@ test('what no person sends is known as such in the queue: by its null return pat
   expect(known).toEqual([counted, counted, undefined]);
 });
 
+describe('an address literal as recipient (RFC 5321 §4.1.3)', () => {
+  test('is refused, and says why, unless a setting takes it; then mail goes to that place', async () => {
+    const to = ['bob@[127.0.0.1]', 'Carol.X@[127.0.0.1]'];
+    expect(await ask(request(to))).toEqual({ verdict: 'refused', rule: 'address-literal' });
+    await relay.stop(1_000);
+    await queue.close();
+    await start({ addressLiterals: true });
+    const { done } = await accepted(to, '[127.0.0.1]');
+    await done();
+    expect(sink.received.map(({ recipients }) => recipients)).toEqual([to]);
+    expect(readDay(join(dir, 'tls-reports'), dayOf(Date.now()))).toBeUndefined();
+  });
+
+  test('in a private network fails at once, also where literals are taken', async () => {
+    await relay.stop(1_000);
+    await queue.close();
+    await start({ addressLiterals: true, allowPrivate: false });
+    await (await accepted(['bob@[10.0.0.1]'], '[10.0.0.1]')).done();
+    expect(notices[0]?.recipients).toMatchObject([{ address: 'bob@[10.0.0.1]', action: 'failed', status: '5.4.4' }]);
+  });
+});
+
 describe('what the sender says of TLS (RFC 8689)', () => {
   const waiving = Buffer.concat([Buffer.from('TLS-Required: No\r\n'), message]);
   const rows: [why: string, fields: Fields, wanted: object][] = [

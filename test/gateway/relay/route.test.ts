@@ -76,11 +76,22 @@ describe('the way to a domain', () => {
     ['servers no better than ourselves are left out', 'ours.example', 'hosts 5.5.5.1 2600::1'],
     ['mail that would come back to us is a final no', 'loop.example', 'never 5.4.6'],
     ['an address is no name of a mail server', 'literal.example', 'never 5.4.4'],
+    ['an address literal is the place itself', '[5.5.5.7]', 'hosts 5.5.5.7'],
+    ['with IPv6, too', '[IPv6:2600::9]', 'hosts 2600::9'],
+    ['but not in a private network', '[192.168.1.1]', 'never 5.4.4'],
+    ['nor on this machine', '[IPv6:::1]', 'never 5.4.4'],
   ];
   test.each(rows)('%s', async (_, domain, expected) => {
     const route = await routeTo(domain, options);
     const said = route.kind === 'hosts' ? route.hops.map(({ address }) => address).join(' ') : route.status;
     expect(`${route.kind} ${said}`).toBe(expected);
+  });
+
+  test('an address literal of our own would bring the mail back; with a smarthost it goes there, unless it is private', async () => {
+    expect(await routeTo('[5.5.5.9]', options)).toMatchObject({ kind: 'never', status: '5.4.6' });
+    const named = namedRoute([], { host: '127.0.0.1', port: 2600 });
+    expect(await routeTo('[5.5.5.7]', { ...options, named })).toMatchObject({ hops: [{ port: 2600 }] });
+    expect(await routeTo('[10.0.0.1]', { ...options, named })).toMatchObject({ kind: 'never', status: '5.4.4' });
   });
 
   test('equal servers are tried in random order', async () => {

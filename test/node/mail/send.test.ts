@@ -198,6 +198,11 @@ describe('a submitted message', () => {
     });
   });
 
+  it('for an address literal goes to the gateway, whose affair that is', async () => {
+    const ring = await ringWithBob();
+    expect(await send(ring, ['bob@[192.0.2.1]', 'bob@[nowhere]'])).toEqual(['sent gateway', 'no-such-user']);
+  });
+
   it('is noted before it goes, under the id that its receipt will have', async () => {
     const ring = await ringWithBob();
     const noted: string[] = [];

@@ -132,6 +132,18 @@ describe('what a connection has to prove', () => {
       hop: { named: { tls: 'encrypted' } },
       wanted: { demand: { kind: 'encrypted' } },
     },
+    {
+      why: 'an address has no policy',
+      policy: { ...enforce, mx: ['other.example'] },
+      hop: { name: '192.0.2.1' },
+      wanted: { demand: { kind: 'opportunistic' } },
+    },
+    {
+      why: 'and nothing proves it',
+      hop: { name: '192.0.2.1' },
+      wish: 'required',
+      wanted: { kind: 'unprovable' },
+    },
     { why: 'nor one of which nobody says anything', wish: 'required', wanted: { kind: 'unprovable' } },
     {
       why: 'a domain that is its own server needs nobody to vouch for the name',

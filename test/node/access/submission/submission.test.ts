@@ -134,6 +134,16 @@ describe('the submission listener', () => {
     expect(fixture.submitted.at(-1)?.envelope).toMatchObject({ requireTls: true });
   });
 
+  it('takes an address literal as a recipient for the gateway, and nothing that only looks like one', async () => {
+    const { say } = await loggedIn();
+    await say('MAIL FROM:<alice@example.org>');
+    const answers = [];
+    for (const to of ['bob@[192.0.2.1]', 'bob@[IPv6:2001:db8::1]', 'bob@[nowhere]', 'bob@192.0.2.1'])
+      answers.push((await say(`RCPT TO:<${to}>`)).slice(0, 3));
+    expect(answers.slice(0, 2)).toEqual(['250', '250']);
+    for (const refused of answers.slice(2)) expect(refused).toMatch(/^5/);
+  });
+
   it('takes no password and no mail before TLS, and none from who has not logged in', async () => {
     const client = await DialogClient.connect(listener.port, false);
     const answers: string[] = [await client.line()];

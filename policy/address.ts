@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { domainToASCII } from 'node:url';
 
 declare const domainBrand: unique symbol;
@@ -57,11 +56,14 @@ export function parseAddress(text: string): ParsedAddress {
   return { kind: 'address', address: `${local}@${domain}` as Address, local, domain };
 }
 
-/** The address in an address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3); undefined for any other text. */
+const ipv4 = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?!$)|$)){4}$/;
+
+/** The address in an address literal, `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3); canonical; undefined for any other text. */
 export function parseLiteral(text: string): string | undefined {
   const [, six, plain = ''] = /^\[(IPv6:)?([0-9a-f:.]{2,45})\]$/i.exec(text) ?? [];
-  const version = isIP(plain);
-  return version === (six === undefined ? 4 : 6) ? plain.toLowerCase() : undefined;
+  if (six === undefined) return ipv4.test(plain) ? plain : undefined;
+  // A URL knows IPv6 addresses by the same brackets (RFC 3986 §3.2.2).
+  return plain.includes(':') ? URL.parse(`http://[${plain}]/`)?.hostname.slice(1, -1) : undefined;
 }
 
 /** The canonical form of `local@[ADDRESS]`: its local part as {@link parseAddress} takes it; undefined for any other text. */
@@ -69,7 +71,7 @@ export function parseLiteralAddress(text: string): string | undefined {
   const at = text.lastIndexOf('@');
   const ip = parseLiteral(text.slice(at + 1));
   if (ip === undefined || parseAddress(`${text.slice(0, at)}@literal.invalid`).kind === 'invalid') return undefined;
-  return `${text.slice(0, at)}@[${isIP(ip) === 6 ? 'IPv6:' : ''}${ip}]`;
+  return `${text.slice(0, at)}@[${ip.includes(':') ? 'IPv6:' : ''}${ip}]`;
 }
 
 /** `local` without its subaddress tag (RFC 5233: everything from the first `+`), or as it is. */

@@ -37,6 +37,8 @@ export interface Listener {
 const sweepMs = 250;
 // A proxy says whom it speaks for at once.
 const proxyHeaderMs = 5_000;
+// Connections that are greeted in one turn of the event loop: with what their clients then say at once, some milliseconds.
+const greetingsATurn = 8;
 // Recipients that clients ask for who have asked for some that are not here, in one turn of the event loop: half a millisecond or so.
 const guessesATurn = 2;
 // From the last word to all until those are cut off who do not close.
@@ -69,6 +71,7 @@ class Desk {
   readonly #retransmissions: Retransmissions;
   readonly #tarpit: Tarpit;
   readonly #manners: Manners;
+  readonly #greetings = new Turns(greetingsATurn);
   readonly #guesses = new Turns(guessesATurn);
   readonly #isExempt: (ip: string) => boolean;
   readonly #isProxy: (ip: string) => boolean;
@@ -190,7 +193,13 @@ class Desk {
   #sharedWith({ subnet }: ClientNetwork, isExempt: boolean): SharedState {
     const { messagesInMemoryPerSubnetBytes: most } = this.#parts.limits;
     const memory = isExempt ? this.#memory : this.#memory.shareOf(subnet, most);
-    return { memory, retransmissions: this.#retransmissions, tarpit: this.#tarpit, guesses: this.#guesses };
+    return {
+      memory,
+      retransmissions: this.#retransmissions,
+      tarpit: this.#tarpit,
+      greetings: this.#greetings,
+      guesses: this.#guesses,
+    };
   }
 }
 

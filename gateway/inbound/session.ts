@@ -33,6 +33,8 @@ export interface SharedState {
   readonly memory: Budget;
   readonly retransmissions: Retransmissions;
   readonly tarpit: Tarpit;
+  /** Of new connections: a hundred that come at once are greeted one after the other, so that those who are here already are served in between. */
+  readonly greetings: Turns;
   /** Of those who guess recipients: a hundred that guess together must leave the event loop to others in between. */
   readonly guesses: Turns;
 }
@@ -81,6 +83,7 @@ export class Session {
 
   async connect(): Promise<StepResult> {
     const parts = this.#parts;
+    await this.#shared.greetings.mine();
     if (parts.storage.shut() !== undefined) return closed(replies.storageShut);
     if (parts.policy().rulesAt.connect.length === 0) return ok;
     const known = {

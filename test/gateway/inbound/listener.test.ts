@@ -7,6 +7,7 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { startListener } from '../../../gateway/inbound/listener.ts';
 import type { TlsOptions } from '../../../gateway/inbound/smtp/certificates.ts';
 import {
+  acceptAll,
   plainMessage,
   RawClient,
   startUnderTest,
@@ -283,6 +284,73 @@ describe('a network that connects without end', () => {
     }
     expect(said.filter((one) => one === 'closed')).toHaveLength(10);
     expect(await first.say('NOOP')).toMatch(/^250 /);
+  });
+});
+
+describe('many clients at once', () => {
+  /** How often `note` was called in each turn of the event loop. */
+  function countedByTurn(): { readonly note: () => void; readonly most: () => number; readonly stop: () => void } {
+    let now = 0;
+    let most = 0;
+    let isCounting = true;
+    const turn = (): void => {
+      now = 0;
+      if (isCounting) setImmediate(turn);
+    };
+    turn();
+    return {
+      note: () => {
+        now += 1;
+        most = Math.max(most, now);
+      },
+      most: () => most,
+      stop: () => {
+        isCounting = false;
+      },
+    };
+  }
+
+  it('are greeted a few in a turn of the event loop, so that others are served in between', async () => {
+    const counted = countedByTurn();
+    const gateway = await start({
+      parts: {
+        policy: () => {
+          counted.note();
+          return acceptAll;
+        },
+      },
+    });
+    const said = await Promise.all(Array.from({ length: 80 }, async () => await open(gateway.port).reply()));
+    counted.stop();
+    expect(said.every((reply) => reply.startsWith('220 '))).toBe(true);
+    expect(counted.most()).toBeGreaterThan(0);
+    expect(counted.most()).toBeLessThanOrEqual(8);
+  });
+
+  it('that guess recipients have few of them looked up in a turn', async () => {
+    const counted = countedByTurn();
+    const gateway = await start({
+      parts: {
+        lookup: async () => {
+          counted.note();
+          return { kind: 'none' };
+        },
+      },
+    });
+    const clients = await Promise.all(Array.from({ length: 40 }, async () => await RawClient.connect(gateway.port)));
+    for (const client of clients) {
+      await client.say('HELO x');
+      await client.say('MAIL FROM:<a@sender.example>');
+      expect(await client.say('RCPT TO:<guess1@example.org>')).toMatch(/^550 /);
+    }
+    for (const client of clients) client.write('RCPT TO:<guess2@example.org>\r\n');
+    for (const client of clients) {
+      expect(await client.reply()).toMatch(/^550 /);
+      client.close();
+    }
+    counted.stop();
+    expect(counted.most()).toBeGreaterThan(0);
+    expect(counted.most()).toBeLessThanOrEqual(2);
   });
 });
 

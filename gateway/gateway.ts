@@ -172,6 +172,20 @@ function inboundParts(options: GatewayOptions, storage: StorageGate): InboundPar
     scan: scanners(options.scan),
     signer: identity.keys.signing,
     returnPaths: returnPathsOf(identity),
+    mayPost: mayPost(options),
+  };
+}
+
+/** The node has the list, or can read who belongs to it where that is public. */
+function mayPost({ door, log }: GatewayOptions): NonNullable<InboundParts['mayPost']> {
+  return async (list, author) => {
+    try {
+      const told = await door.call('list-may-post', { list, ...(author === undefined ? {} : { author }) });
+      return typeof told === 'boolean' ? told : undefined;
+    } catch (error) {
+      log.warn({ list, err: error }, 'who may write to a list could not be asked; its own node decides');
+      return undefined;
+    }
   };
 }
 

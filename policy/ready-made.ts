@@ -72,12 +72,12 @@ rules:
 
   - id: unusual-volume
     stages: relay
-    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    when: volume.lastHour > 200 && volume.timesUsual >= 10 && carried.on != "list"
     do: hold
 
   - id: many-strangers
     stages: relay
-    when: history.firstTimeRecipients > 0
+    when: history.firstTimeRecipients > 0 && carried.on != "list"
     limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
 
   - id: relay-volume
@@ -150,12 +150,12 @@ rules:
 
   - id: unusual-volume
     stages: relay
-    when: volume.lastHour > 200 && volume.timesUsual >= 10
+    when: volume.lastHour > 200 && volume.timesUsual >= 10 && carried.on != "list"
     do: hold
 
   - id: many-strangers
     stages: relay
-    when: history.firstTimeRecipients > 0
+    when: history.firstTimeRecipients > 0 && carried.on != "list"
     limit: {by: identity.address, cost: history.firstTimeRecipients, rate: 200/h, burst: 500, over: hold}
 
   - id: relay-volume

@@ -5,7 +5,7 @@ import { InputFault } from '../config/problem.ts';
 import { askNode } from '../home/ask-node.ts';
 import { HomeFault } from '../home/fault.ts';
 import { type Layout, layoutOf } from '../home/layout.ts';
-import { addList, listLists, removeList } from '../home/lists.ts';
+import { addList, listLists, removeList, renewList } from '../home/lists.ts';
 import { readPassphrase } from '../home/passphrase.ts';
 import { openAuthority, readRing, saveAuthority } from '../home/ring-files.ts';
 import type { ChangeAnswer, ShowAnswer, ShownList } from '../process/list-admin.ts';
@@ -226,6 +226,25 @@ export const listSet: Command = {
     await change(layout, list, [{ kind: 'settings', posting: isPosting(who) ? who : 'ring', owners }]);
     if (given.switches.has('json')) printJson({ list, posting: who, owners });
     else print(`${list}: written to by ${who}, owned by ${owners.join(', ')}`);
+    return exitCodes.done;
+  },
+};
+
+export const listRenew: Command = {
+  name: 'list renew',
+  summary: 'give a list of this machine a new certificate for its keys, before the old one ends',
+  details: 'Needs the ring’s authority.',
+  positionals: [listWord],
+  options: { ...common, 'passphrase-file': passphraseOption },
+  run: async (given) => {
+    const layout = home(given);
+    const address = addressIn(given.positionals[0]);
+    const passphrase = readPassphrase(passphraseFileOf(given.values, process.env));
+    const authority = await openAuthority(layout, passphrase, Date.now);
+    const until = new Date(await renewList(layout, authority, { address, passphrase })).toISOString();
+    await askNode(layout, 'reload', {});
+    if (given.switches.has('json')) printJson({ address, until });
+    else print(`the certificate of ${address} holds until ${until.slice(0, 10)}`);
     return exitCodes.done;
   },
 };

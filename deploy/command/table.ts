@@ -7,7 +7,7 @@ import { forwardClear, forwardSet, forwardShow } from './forward.ts';
 import { identityList, identityStandings } from './identity.ts';
 import { join, nodeInvite } from './join.ts';
 import type { Command } from './line.ts';
-import { listAdd, listCreate, listDelete, listMembers, listRemove, listSet, listShow } from './list.ts';
+import { listAdd, listCreate, listDelete, listMembers, listRemove, listRenew, listSet, listShow } from './list.ts';
 import { nodeList, nodeRevoke } from './node-certificates.ts';
 import { nodeEvidence } from './node-evidence.ts';
 import { policyCodes, policyEvidence, policySchemaCommand } from './policy-evidence.ts';
@@ -51,6 +51,7 @@ export const commands: readonly Command[] = [
   listAdd,
   listRemove,
   listSet,
+  listRenew,
   listDelete,
   forwardSet,
   forwardShow,

@@ -8,7 +8,8 @@ import type { Address } from '../../policy/address.ts';
 import { HomeFault } from './fault.ts';
 import { readHomeFile, readHomeJson, syncFolder, writeFileDurably } from './files.ts';
 import { type Layout, listFiles } from './layout.ts';
-import { issueKeys } from './user-keys.ts';
+import { saveAuthority } from './ring-files.ts';
+import { issueFor, issueKeys } from './user-keys.ts';
 import { addressesIn, placeIdentity } from './users.ts';
 
 const settingsSchema = z.strictObject({
@@ -71,6 +72,19 @@ export async function addList(
   await placeIdentity(listFiles(layout, address).folder, issueKeys(authority, 'list', address), passphrase, {
     'list.json': settingsText(settings),
   });
+}
+
+/** A new certificate for the same keys: nothing else changes. Until when it holds, ms. */
+export async function renewList(
+  layout: Layout,
+  authority: CertificateAuthority,
+  { address, passphrase }: { readonly address: Address; readonly passphrase: string | undefined },
+): Promise<number> {
+  const { keys } = await readList(layout, address, passphrase);
+  const { bytes, notAfter } = issueFor(authority, 'list', address, keys);
+  saveAuthority(layout, authority);
+  writeFileDurably(listFiles(layout, address).certificate, bytes);
+  return notAfter;
 }
 
 /** The log exists in the ring from now on: never make it anew. */

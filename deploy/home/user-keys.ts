@@ -38,14 +38,23 @@ export const maxEarlier = 8;
 /** New keys for a user or a list, certified. The caller keeps the authority's state before he lets them out. */
 export function issueKeys(authority: CertificateAuthority, kind: 'user' | 'list', address: Address): UserKeys {
   const keys = generateIdentityKeys();
-  const { bytes: certificate } = authority.issueIdentity({
+  return { keys, certificate: issueFor(authority, kind, address, keys).bytes };
+}
+
+/** A new certificate for keys that somebody has already. */
+export function issueFor(
+  authority: CertificateAuthority,
+  kind: 'user' | 'list',
+  address: Address,
+  keys: IdentityKeys,
+): IdentityCertificate {
+  return authority.issueIdentity({
     kind,
     address,
     signingKey: keys.signing.public,
     sealingKey: keys.sealing.public,
     days: certificateDays,
   });
-  return { keys, certificate };
 }
 
 function secrecy(passphrase: string | undefined): { kind: 'identity'; passphrase?: string } {

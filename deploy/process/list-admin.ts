@@ -1,10 +1,11 @@
 import { z } from 'zod';
 import { readPublicList } from '../../node/mail/list/list-log.ts';
-import { type ListChange, type ListState, maxChanged } from '../../node/mail/list/list-state.ts';
+import { type ListChange, type ListState, maxChanged, mayPost } from '../../node/mail/list/list-state.ts';
 import type { Post } from '../../node/post/post.ts';
 import { type ListRecord, maxOwners, postings } from '../../node/store/directory.ts';
-import { type Address, parseAddress } from '../../policy/address.ts';
+import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
 import type { LocalLists } from './local-lists.ts';
+import { ringNamesOf } from './users-parts.ts';
 
 const text = z.string().max(320);
 const address = text.transform((given, context): Address => {
@@ -65,18 +66,55 @@ export async function showList(
   return { lists: [{ address: list, here: false, ...record, ...members }] };
 }
 
+const mayPostAsked = z.strictObject({ list: address, author: address.optional() });
+
+/** Whether somebody outside, whom his domain vouches for or nobody, may write to a list; null where only its own node knows. */
+export async function mayPostTo(
+  { lists, post }: { readonly lists: LocalLists; readonly post: Post },
+  args: unknown,
+): Promise<boolean | null> {
+  const { list, author } = mayPostAsked.parse(args);
+  const found = lists.find(list);
+  const poster = { kind: 'outside', address: author } as const;
+  if (found !== undefined) return 'trouble' in found ? null : mayPost(found.state, poster);
+  const known = await post.lookup(list);
+  if (known.kind !== 'found' || known.record?.list?.members !== 'public') return null;
+  const state = await readPublicList(post.store, known.certificate.signingKey);
+  return state === undefined ? null : mayPost(state, poster);
+}
+
 function shownHere(one: Address, made: ListRecord, { posting, owners, members }: ListState): ShownList {
   return { address: one, here: true, posting, owners, members: made.members, list: [...members.values()] };
 }
 
 export type ChangeAnswer = { readonly trouble: string } | { readonly members: number };
 
-export async function changeList(lists: LocalLists, args: unknown): Promise<ChangeAnswer> {
+export async function changeList(
+  { lists, post }: { readonly lists: LocalLists; readonly post: Post },
+  args: unknown,
+): Promise<ChangeAnswer> {
   const { list, changes } = changeAsked.parse(args);
   const found = lists.find(list);
   if (found === undefined) return { trouble: 'is no list of this machine' };
   if ('trouble' in found) return found;
+  for (const change of changes) {
+    const stranger = change.kind === 'add' ? await unknownIn(change.members, post) : undefined;
+    if (stranger !== undefined) return { trouble: `cannot have ${stranger} as a member: the ring has no such address` };
+  }
   await lists.change(list, changes satisfies readonly ListChange[]);
   const after = lists.find(list);
   return { members: after === undefined || 'trouble' in after ? 0 : after.state.members.size };
+}
+
+/** The first of these that is of the ring and surely nobody's. */
+async function unknownIn(members: readonly string[], post: Post): Promise<string | undefined> {
+  const names = ringNamesOf(post);
+  for (const member of members) {
+    const parsed = parseAddress(member);
+    if (parsed.kind === 'invalid') return member;
+    if (!post.overlay.ring.domains.includes(parsed.domain)) continue;
+    const found = await names.resolve(withoutTag(parsed.address));
+    if (found.kind === 'none' || found.kind === 'revoked') return member;
+  }
+  return undefined;
 }

@@ -1,3 +1,4 @@
+import { equalBytes } from '../../node/identity/canonical.ts';
 import { checkIdentityCertificate, type IdentityCertificate } from '../../node/identity/certificate.ts';
 import type { ListChange, ListState } from '../../node/mail/list/list-state.ts';
 import type { Address } from '../../policy/address.ts';
@@ -29,8 +30,14 @@ export class LocalLists {
     const { layout, passphrase } = this.#parts;
     const wanted = new Set(listLists(layout));
     for (const [address, resident] of this.#residents) if (!wanted.has(address)) await this.#leave(resident);
-    for (const address of wanted)
-      if (!this.#residents.has(address)) this.#admit(await readList(layout, address, passphrase));
+    for (const address of wanted) {
+      const list = await readList(layout, address, passphrase);
+      const resident = this.#residents.get(address);
+      if (resident !== undefined && equalBytes(resident.list.certificate, list.certificate)) continue;
+      // It was renewed.
+      if (resident !== undefined) await this.#leave(resident);
+      this.#admit(list);
+    }
   }
 
   list(): readonly Address[] {

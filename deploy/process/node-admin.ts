@@ -5,7 +5,7 @@ import type { Post } from '../../node/post/post.ts';
 import type { Quota } from '../../node/store/claims.ts';
 import type { Layout } from '../home/layout.ts';
 import { forwardOf } from './forward-admin.ts';
-import { changeList, showList } from './list-admin.ts';
+import { changeList, mayPostTo, showList } from './list-admin.ts';
 import type { LocalLists } from './local-lists.ts';
 import type { LocalUsers } from './local-users.ts';
 import { recoverUsers } from './recover-users.ts';
@@ -63,7 +63,9 @@ export function nodeAdmin(parts: {
     /** A list, its members included where they are public or it is expanded here; or the lists of this node. */
     'list-show': async (args) => showList({ lists, post }, args),
     /** Changes a list of this node. */
-    'list-change': async (args) => changeList(lists, args),
+    'list-change': async (args) => changeList({ lists, post }, args),
+    /** Whether somebody outside may write to a list. */
+    'list-may-post': async (args) => mayPostTo({ lists, post }, args),
     /** Where a user of this node has his mail forwarded to; with an instruction, from now on. */
     forward: async (args) => forwardOf(users, args),
     /** Puts an identity's own directory entry into the ring; the ring checks its signatures. */

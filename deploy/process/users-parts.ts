@@ -36,7 +36,7 @@ export interface LocalUsersParts extends LocalUsersOptions {
 }
 
 /** Who an address of this node's ring means. */
-export function ringNamesOf(post: Post): RingNames {
+export function ringNamesOf(post: Pick<Post, 'lookup' | 'overlay'>): RingNames {
   const { name, domains } = post.overlay.ring;
   return new RingNames({
     lookup: async (address) => post.lookup(address),

@@ -1,4 +1,4 @@
-import type { Address } from '../../policy/address.ts';
+import { type Address, parseAddress } from '../../policy/address.ts';
 import type { Decision } from '../../policy/decide.ts';
 import type { Evidence } from '../../policy/evidence.ts';
 import type { Reply } from '../../policy/policy.ts';
@@ -33,6 +33,8 @@ export interface ReadMessage {
   readonly recipients: readonly Address[];
   /** Those of them that a return path of ours named. */
   readonly returned: ReadonlySet<Address>;
+  /** The only recipient, where that is a list that takes posts of its members only. */
+  readonly forMembers?: Address | undefined;
   readonly protocol: string;
   readonly dsn: Wishes | undefined;
   readonly session: Promise<SessionEvidence & { ring: Evidence['ring'] }>;
@@ -88,6 +90,11 @@ async function judgeAndQueue(
   const judged = await judge(parts, message, header);
   const refused = refusal(judged.decision, () => message.trace);
   if (refused !== undefined) return { reply: refused };
+  if (await isNoMember(parts, message, judged.evidence)) {
+    const { code, enhanced, text } = replies.notOfMembers;
+    parts.trace(message.trace, { what: 'refused', reply: `${code} ${enhanced}`, reason: text });
+    return { reply: withTrace(replies.notOfMembers, message.trace) };
+  }
   const received = await sha256InSlices(message.bytes);
   const key = retransmissionKey(message.from, message.recipients, received, message.bytes.length);
   return await retransmissions.alone(key, async () => {
@@ -105,6 +112,19 @@ async function judgeAndQueue(
     if (added) parts.trace(own.trace, queuedEvent(own, provenance));
     return queued(retransmissions, key, own.trace);
   });
+}
+
+/** Whom the node of a private list would refuse is not known here; that one says so. */
+async function isNoMember(
+  { mayPost }: InboundParts,
+  { forMembers }: ReadMessage,
+  evidence: Evidence,
+): Promise<boolean> {
+  if (forMembers === undefined || mayPost === undefined) return false;
+  const { author, dmarc } = evidence;
+  const parsed = parseAddress(author.address);
+  const isProven = author.kind === 'single' && dmarc.result === 'pass' && parsed.kind === 'address';
+  return (await mayPost(forMembers, isProven ? parsed.address : undefined)) === false;
 }
 
 async function judge(parts: InboundParts, message: ReadMessage, header: HeaderBlock): Promise<Judged> {

@@ -60,6 +60,8 @@ export interface InboundParts {
   readonly lists: DnsLists;
   /** None are asked if absent. */
   readonly scan?: Scanners | undefined;
+  /** Whether this author, or one who is not proven, may write to a list; undefined where its own node has to say so. Nobody is asked if absent. */
+  readonly mayPost?: ((list: Address, author: Address | undefined) => Promise<boolean | undefined>) | undefined;
   readonly returnPaths: Pick<ReturnPaths, 'open'>;
   readonly signer: Signer;
   readonly trace: Trace;

@@ -31,7 +31,13 @@ export interface RecipientRules {
 
 export type RecipientAnswer =
   /** `returned`: named by a return path of ours, so that this answers something that was sent. */
-  | { readonly kind: 'recipient'; readonly address: Address; readonly returned?: true }
+  | {
+      readonly kind: 'recipient';
+      readonly address: Address;
+      readonly returned?: true;
+      /** A list that takes posts of its members only: whether he is one shows when the author does. */
+      readonly forMembers?: true;
+    }
   | { readonly kind: 'unknown-user'; readonly reply: Reply }
   | { readonly kind: 'refused'; readonly reply: Reply };
 
@@ -88,9 +94,12 @@ async function lookupNamed(named: Address, rules: RecipientRules): Promise<Recip
     case 'found':
       if (!receiving.has(found.certificate.kind)) return { kind: 'unknown-user', reply: replies.noSuchUser };
       // Who writes from the Internet has not signed it, and is nobody of the ring. Bounces to a list come to its signed return path.
-      return ringOnly.has(found.record?.list?.posting ?? '') && rules.returns !== true
-        ? { kind: 'refused', reply: replies.notToList }
-        : { kind: 'recipient', address };
+      if (rules.returns !== true) {
+        const posting = found.record?.list?.posting ?? '';
+        if (ringOnly.has(posting)) return { kind: 'refused', reply: replies.notToList };
+        if (posting === 'members') return { kind: 'recipient', address, forMembers: true };
+      }
+      return { kind: 'recipient', address };
     case 'none':
       return { kind: 'unknown-user', reply: replies.noSuchUser };
     case 'revoked':

@@ -89,6 +89,11 @@ export const replies = {
   bouncesOnly: reply(550, '5.7.1', 'this address takes bounces only'),
   // RFC 3463 §3.8.
   notToList: reply(550, '5.7.2', 'only users of this organisation may write to this list, from inside'),
+  notOfMembers: reply(
+    550,
+    '5.7.2',
+    'only its members may write to this list, and your domain does not show that you are one',
+  ),
   returnPathForged: reply(550, '5.7.1', 'this return address is not one that we gave out'),
   lookupFailed: reply(451, '4.4.3', 'cannot look up the recipient at the moment, please try again later'),
   bareLineEnds: reply(554, '5.6.0', 'bare CR, bare LF or NUL in the message: lines must end in CRLF'),

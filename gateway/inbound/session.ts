@@ -45,6 +45,8 @@ interface Transaction {
   readonly recipients: Address[];
   /** Those of them that a return path of ours named. */
   readonly returned: Set<Address>;
+  /** The one list among them that takes posts of its members only. */
+  forMembers: Address | undefined;
   readonly wire: WireFacts;
   readonly mail: Mail;
   readonly wishes: Map<Address, Wish>;
@@ -121,6 +123,7 @@ export class Session {
       from: sender,
       recipients: [],
       returned: new Set(),
+      forMembers: undefined,
       wire,
       mail,
       wishes: new Map(),
@@ -149,8 +152,9 @@ export class Session {
       from: transaction.from,
     });
     if (answer.kind === 'recipient') {
-      const step = await this.#addRecipient(transaction, answer.address);
+      const step = await this.#addRecipient(transaction, answer.address, answer.forMembers === true);
       if (step.kind !== 'ok') return step;
+      if (answer.forMembers === true) transaction.forMembers = answer.address;
       if (answer.returned === true) transaction.returned.add(answer.address);
       // Where two addresses mean one user, the first wish counts.
       if ((notify.length > 0 || orcpt !== undefined) && !transaction.wishes.has(answer.address))
@@ -204,7 +208,7 @@ export class Session {
       case 'aborted':
         return refuse('internal');
       default: {
-        const { trace, from, recipients, returned, wire } = transaction;
+        const { trace, from, recipients, returned, forMembers, wire } = transaction;
         const session = this.#known('data', transaction, recipients);
         const ended = this.#ended.signal;
         const dsn = wishesOf(transaction);
@@ -214,6 +218,7 @@ export class Session {
           from,
           recipients,
           returned,
+          forMembers,
           protocol: wire.protocol,
           dsn,
           session,
@@ -230,10 +235,11 @@ export class Session {
     this.#ended.abort(gone);
   }
 
-  async #addRecipient(transaction: Transaction, address: Address): Promise<StepResult> {
+  async #addRecipient(transaction: Transaction, address: Address, isForMembers: boolean): Promise<StepResult> {
     const parts = this.#parts;
     const recipients = [...new Set([...transaction.recipients, address])];
-    if (recipients.length > 1 && verdictsMayDiffer(parts.policy())) {
+    const isForSome = isForMembers || transaction.forMembers !== undefined;
+    if (recipients.length > 1 && (isForSome || verdictsMayDiffer(parts.policy()))) {
       parts.trace(transaction.trace, { what: 'rcpt', to: address, reply: '452 4.5.3' });
       return refused(withTrace(replies.oneRecipient, transaction.trace));
     }

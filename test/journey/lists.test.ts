@@ -162,8 +162,39 @@ describe('a list for some', () => {
     await bob.waitForText(id);
   });
 
-  test('of its members tells who is none the rule', async () => {
+  test('of its members takes posts of members on the Internet whose domain vouches for them', async () => {
     await run('list', 'create', 'team@example.org', '--owner', 'alice@example.org', '--posting', 'members');
+    await run('list', 'add', 'team@example.org', 'alice@example.org');
+    expect((await bring('team@example.org')).reply).toMatch(/^550 5\.7\.2 only its members/);
+    await run('list', 'add', 'team@example.org', 'friend@sender.test');
+    const { id, reply } = await bring('team@example.org');
+    expect(reply).toMatch(/^250 /);
+    await alice.waitForText(id);
+  });
+
+  test('takes no member that the ring does not know', async () => {
+    const { code, err } = await home.run('list', 'add', 'team@example.org', 'nobody@example.org');
+    expect([code, err]).toEqual([3, expect.stringContaining('nobody@example.org as a member: the ring has no such')]);
+  });
+
+  test('in a list brings a post to an address outside once', async () => {
+    await run('list', 'create', 'all@example.org', '--owner', 'alice@example.org');
+    await run('list', 'add', 'all@example.org', 'staff@example.org,Carol@foreign.test');
+    const { id } = await submit('bob@example.org', 'all@example.org');
+    await outsideOf('carol@foreign.test', id);
+    await until('the second one is known', () => epost.log.includes('sent-before'));
+    expect(outside.mx.to('carol@foreign.test').filter(({ messageId }) => messageId === id)).toHaveLength(1);
+    expect((await bob.messages()).filter(({ bytes }) => bytes.includes(id))).toHaveLength(1);
+  });
+
+  test('has a new certificate when it is renewed, and goes on', async () => {
+    const { until: before } = (await run('list', 'renew', 'staff@example.org')) as { until: string };
+    expect(Date.parse(before)).toBeGreaterThan(Date.now() + 800 * 86_400_000);
+    const { id } = await submit('alice@example.org', 'staff@example.org');
+    await bob.waitForText(id);
+  });
+
+  test('of its members tells who is none the rule', async () => {
     const { id } = await submit('bob@example.org', 'team@example.org');
     const notice = await bob.waitFor(
       'the notice',

@@ -3,7 +3,9 @@ import os from 'node:os';
 import path from 'node:path';
 import { simpleParser } from 'mailparser';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { followReturns, intoInbox } from '../../../node/mail/returns.ts';
+import { storeMessage } from '../../../node/mail/message.ts';
+import { encodeMessageRef } from '../../../node/mail/message-ref.ts';
+import { followReturns, giveBack, intoInbox } from '../../../node/mail/returns.ts';
 import { SentBook, type SentNote } from '../../../node/mail/sent-book.ts';
 import type { Receipt } from '../../../node/notify/receipt.ts';
 import type { Address } from '../../../policy/address.ts';
@@ -70,7 +72,17 @@ afterEach(async () => {
 async function follow(notify: Receipts): Promise<() => Promise<void>> {
   const deliver = intoInbox(alice.mailbox, () => at);
   const author = alice.user.address;
-  return followReturns({ notify, book, deliver, author, reportingMta: 'node.example.org', now: () => at, log: silent });
+  const back = async (given: SentNote): Promise<void> => giveBack(alice.mailbox, given);
+  return followReturns({
+    notify,
+    book,
+    deliver,
+    author,
+    giveBack: back,
+    reportingMta: 'node.example.org',
+    now: () => at,
+    log: silent,
+  });
 }
 
 async function inbox(): Promise<readonly Uint8Array[]> {
@@ -179,6 +191,33 @@ describe('how a message ended', () => {
     alice.post.down = false;
     await (await follow(notify))();
     expect(await inbox()).toHaveLength(1);
+  });
+});
+
+describe('what was forwarded', () => {
+  const text = Buffer.from('From: x@sender.test\r\n\r\ntext\r\n');
+  const forwarded = async (kept: boolean): Promise<SentNote> => {
+    const lease = { identity: alice.user.address, until: at };
+    const ref = await storeMessage(alice.post.store, text, { salt: Buffer.alloc(32), lease });
+    const post = Buffer.alloc(32, 5);
+    return { ...note, sender: 'x@sender.test', forwarded: { message: encodeMessageRef(ref), id: post, kept } };
+  };
+  const rows: [why: string, kept: boolean, given: Receipt, texts: number][] = [
+    ['and refused comes back into the inbox', false, receipt('refused', 'r'), 1],
+    ['and never fetched, too', false, receipt('undeliverable'), 1],
+    ['and taken does not', false, receipt('accepted'), 0],
+    ['with a copy left here has one already', true, receipt('refused', 'r'), 0],
+  ];
+  it.each(rows)('%s', async (_, kept, given, texts) => {
+    await book.note(id, await forwarded(kept));
+    const receipts = new Receipts();
+    const stop = await follow(receipts);
+    receipts.give(given);
+    await stop();
+    expect((await inbox()).map((bytes) => Buffer.from(bytes).toString())).toEqual(
+      Array.from({ length: texts }, () => text.toString()),
+    );
+    expect(book.find(id)).toBeUndefined();
   });
 });
 

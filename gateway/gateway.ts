@@ -27,6 +27,7 @@ import { awaitedReceipts } from './inbound/receipts.ts';
 import { sentBackJob } from './inbound/send-back.ts';
 import type { TlsOptions } from './inbound/smtp/certificates.ts';
 import { learnOfBounce } from './relay/bounced-address.ts';
+import type { NoticeFacts } from './relay/notice.ts';
 import { type RelaySettings, startRelay } from './relay/relay.ts';
 import { Suppression } from './relay/suppression.ts';
 import { type ReturnPaths, returnPaths } from './returns/return-path.ts';
@@ -261,7 +262,10 @@ function noticesWithin(budget: AutomaticBudget, post: GatewayPost): GatewayPost[
 }
 
 /** Of what was forwarded for somebody elsewhere he is told, since his address was proven when it was rewritten; of all else, who sent it. */
-function noticesOfRelay(options: GatewayOptions, budget: AutomaticBudget): GatewayPost['sendNotice'] {
+function noticesOfRelay(
+  options: GatewayOptions,
+  budget: AutomaticBudget,
+): (facts: NoticeFacts, to: Address) => ReturnType<GatewayPost['sendNotice']> {
   const paths = returnPathsOf(options.identity);
   const toUser = noticesWithin(budget, options.post);
   return async (facts, to) => {
@@ -277,7 +281,7 @@ function noticesOfRelay(options: GatewayOptions, budget: AutomaticBudget): Gatew
         status,
         text,
         originalHeader: facts.originalHeader,
-        dsn: undefined,
+        dsn: facts.requireTls === true ? { requireTls: true, recipients: {} } : undefined,
         receivedAt: facts.arrivedAt,
         trace: facts.traceId,
       });

@@ -17,6 +17,8 @@ export interface SentBack {
   readonly sender: string;
   readonly trace: string;
   readonly receivedAt: number;
+  /** It came with REQUIRETLS, and goes on so (RFC 8689 §5). */
+  readonly requireTls: boolean;
 }
 
 export interface SendBackParts {
@@ -32,7 +34,7 @@ const maxBytes = 256 * 1024;
 /** Safe to repeat. Throws where the message cannot be had, or the queue does not take it, now. */
 export async function sendBack(
   { hostname, fetch, sendBack: send, trace: tell }: SendBackParts,
-  { message: given, trace, receivedAt }: InboundJob,
+  { message: given, trace, receivedAt, dsn }: InboundJob,
   message: StoredMessage,
   sender: string,
 ): Promise<Outcome> {
@@ -40,7 +42,7 @@ export async function sendBack(
   const report = await reportIn(bytes, { hostname, trace, at: receivedAt });
   tell(trace, { what: report === undefined ? 'dropped' : 'sent-back', to: sender });
   if (report === undefined) return { kind: 'dropped' };
-  await send({ message: report, sender, trace, receivedAt });
+  await send({ message: report, sender, trace, receivedAt, requireTls: dsn?.requireTls === true });
   return { kind: 'sent-back' };
 }
 
@@ -56,7 +58,7 @@ async function reportIn(
 }
 
 /** With the null reverse-path. The same facts are one job. */
-export function sentBackJob({ message, sender, trace, receivedAt }: SentBack, ring: Domain): NewJob {
+export function sentBackJob({ message, sender, trace, receivedAt, requireTls }: SentBack, ring: Domain): NewJob {
   const identity = `mailer-daemon@${ring}`;
   return {
     id: `sent-back:${trace}:${createHash('sha256').update(sender).digest('hex').slice(0, 32)}`,
@@ -67,6 +69,7 @@ export function sentBackJob({ message, sender, trace, receivedAt }: SentBack, ri
       identity,
       envelopeFrom: '',
       recipients: [sender],
+      ...(requireTls ? { tls: 'required' } : {}),
       arrivedAt: receivedAt,
       message: { kind: 'inline', bytes: message },
     }),

@@ -22,6 +22,8 @@ export interface NoticeFacts {
   /** A report of another system that this is about: attached whole. */
   readonly report?: Uint8Array | undefined;
   readonly envid?: string | undefined;
+  /** The message required TLS: a report of it that leaves the ring does, too (RFC 8689 §5). */
+  readonly requireTls?: true | undefined;
   readonly arrivedAt: number;
   readonly now: number;
   readonly traceId: string;
@@ -37,6 +39,7 @@ export interface NoticeMatter extends ReturnedPart {
     readonly orcpt?: string | undefined;
   }[];
   readonly envid?: string | undefined;
+  readonly requireTls?: true | undefined;
   readonly arrivedAt: number;
   /** When it was found out, not when it is told: the same facts must make the same notice if telling is tried again. */
   readonly at: number;
@@ -62,6 +65,7 @@ export function noticeFacts(matter: NoticeMatter): NoticeFacts {
     originalHeader: matter.originalHeader,
     ...(matter.original === undefined ? {} : { original: matter.original }),
     envid: matter.envid,
+    requireTls: matter.requireTls,
     arrivedAt: matter.arrivedAt,
     now: matter.at,
     traceId: matter.trace,

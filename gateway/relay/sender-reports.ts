@@ -96,7 +96,7 @@ export class SenderReports {
       const outcome = outcomes.get(address);
       return outcome === undefined ? [] : [{ address, outcome, orcpt: asked.get(address)?.orcpt }];
     });
-    const { envelopeFrom, envid, arrivedAt, trace, identity, ret } = body;
+    const { envelopeFrom, envid, arrivedAt, trace, identity, ret, tls } = body;
     // A message that is lost itself must not keep its sender from being told.
     const bytes = await this.#bytes().catch(() => new Uint8Array());
     const facts = noticeFacts({
@@ -106,6 +106,7 @@ export class SenderReports {
       recipients: concerned,
       ...returnedPart(bytes, ret, action === 'failed'),
       envid,
+      ...(tls === 'required' ? { requireTls: true } : {}),
       arrivedAt,
       at: Math.max(...concerned.map(({ outcome }) => outcome.at)),
       giveUpAt: this.giveUpAt,

@@ -89,6 +89,8 @@ describe('a message that requires TLS', () => {
   test.each(rows)('fails at once, and nothing of it goes out: %s', async (_why, meeting, status) => {
     const life = await meets({ ...meeting(), tls: 'required' });
     expect(life).toMatchObject({ end: 'done', tries: 1, told: [`a@dest.example failed ${status}`] });
+    // What is told of it outside of the ring requires TLS, too (§5).
+    expect(life.notices[0]?.requireTls).toBe(true);
     expect(host.commands.filter((line) => /^(?:MAIL|RCPT|DATA|BDAT)/.test(line))).toEqual([]);
   });
 

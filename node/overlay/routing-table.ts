@@ -25,6 +25,13 @@ export const defaultLimits: RoutingLimits = { perBucket: 20, perOwner: 2, perNet
 
 type Kept<C> = { readonly contact: C; readonly position: Uint8Array; failed: boolean };
 
+/** The nearest to us, nearest first; `bits`: how many the farthest of them shares with us. */
+interface Neighbourhood<C> {
+  readonly all: readonly Kept<C>[];
+  readonly set: ReadonlySet<Kept<C>>;
+  readonly bits: number;
+}
+
 /**
  * The nodes that one node of a large ring knows: all of its neighbourhood, and ever fewer of what is farther, so about
  * `perBucket` × log2(n / `perBucket`) in a ring of n. Who has answered for long stays; a newcomer takes the place of
@@ -37,8 +44,8 @@ export class RoutingTable<C extends Contact> {
   readonly #kept = new Map<string, Kept<C>>();
   // Oldest first.
   readonly #buckets = new Map<number, Kept<C>[]>();
-  /** The nearest to us, nearest first, until one of them changes: asked for at every offer. */
-  #known: readonly Kept<C>[] | undefined;
+  /** Until one of them changes: asked for at every offer. */
+  #known: Neighbourhood<C> | undefined;
 
   constructor(self: Uint8Array, limits: RoutingLimits = defaultLimits) {
     this.#self = self;
@@ -64,6 +71,11 @@ export class RoutingTable<C extends Contact> {
     if (distance === position.length * 8) return false;
     const bucket = this.#buckets.get(distance) ?? [];
     const old = this.#kept.get(peerId);
+    if (old?.contact === contact) {
+      old.failed = false;
+      return true;
+    }
+    if (old === undefined && this.#isFull(bucket, position, distance)) return false;
     const kept = { contact, position, failed: false };
     if (old === undefined) bucket.push(kept);
     else bucket[bucket.indexOf(old)] = kept;
@@ -106,28 +118,46 @@ export class RoutingTable<C extends Contact> {
    * farthest sibling. 0 while there is room for more siblings, for then everyone heard of is known.
    */
   get wholeBits(): number {
-    const siblings = this.#siblings();
-    const last = siblings.at(-1);
-    return last === undefined || siblings.length < this.#limits.siblings
-      ? 0
-      : commonBits(this.#self, last.position) + 1;
+    const { all, bits } = this.#siblings();
+    return all.length === 0 || all.length < this.#limits.siblings ? 0 : bits + 1;
   }
 
   /** How many others share at least `bits` bits with us, of the siblings. */
   siblingsSharing(bits: number): number {
-    return this.#siblings().filter(({ position }) => commonBits(this.#self, position) >= bits).length;
+    return this.#siblings().all.filter(({ position }) => commonBits(this.#self, position) >= bits).length;
   }
 
-  #siblings(): readonly Kept<C>[] {
-    this.#known ??= this.#index.nearest(this.#self, this.#limits.siblings, () => true);
+  #siblings(): Neighbourhood<C> {
+    if (this.#known !== undefined) return this.#known;
+    const all = this.#index.nearest(this.#self, this.#limits.siblings, () => true);
+    const last = all.at(-1);
+    const bits = last === undefined ? 0 : commonBits(this.#self, last.position);
+    this.#known = { all, set: new Set(all), bits };
     return this.#known;
+  }
+
+  /** Whether a newcomer would certainly go again at once. In a lookup most of those that are named are such. */
+  #isFull(bucket: readonly Kept<C>[], position: Uint8Array, distance: number): boolean {
+    if (bucket.length < this.#limits.perBucket || bucket.some(({ failed }) => failed)) return false;
+    const { set, bits } = this.#siblings();
+    if (distance < bits) return true;
+    return this.#isBeyond(position) && bucket.filter((one) => !set.has(one)).length >= this.#limits.perBucket;
+  }
+
+  /** Whether it is farther than a whole neighbourhood. */
+  #isBeyond(position: Uint8Array): boolean {
+    const { all } = this.#siblings();
+    const last = all.at(-1);
+    return (
+      last !== undefined &&
+      all.length >= this.#limits.siblings &&
+      compareDistance(this.#self, position, last.position) > 0
+    );
   }
 
   /** Notes that something changed at this position; whether it is in the neighbourhood. */
   #changes(position: Uint8Array): boolean {
-    const last = this.#known?.at(-1);
-    const full = (this.#known?.length ?? 0) >= this.#limits.siblings;
-    if (full && last !== undefined && compareDistance(this.#self, position, last.position) > 0) return false;
+    if (this.#known !== undefined && this.#isBeyond(position)) return false;
     this.#known = undefined;
     return true;
   }
@@ -136,7 +166,7 @@ export class RoutingTable<C extends Contact> {
     const { perBucket, perOwner, perNetwork } = this.#limits;
     if (bucket.length <= Math.min(perBucket, perOwner, perNetwork)) return;
     for (;;) {
-      const siblings = new Set(this.#siblings());
+      const { set: siblings } = this.#siblings();
       const far = bucket.filter((one) => !siblings.has(one));
       const crowd =
         crowdOver(far, perOwner, ({ contact }) => contact.owner) ??

@@ -81,9 +81,9 @@ export class RepairPass {
     const { summaries, neighbours } = this.#tools;
     const all = new Set(Array.from({ length: summaryBuckets }, (_, bucket) => bucket));
     if (this.#verify) return all;
-    const read = new Set(await summaries.foreign());
-    const sharing = this.#only === undefined ? await summaries.sharing() : [this.#only];
-    for (const keeper of sharing) {
+    const { sharing, foreign } = await summaries.outline();
+    const read = new Set(foreign);
+    for (const keeper of this.#only === undefined ? sharing : [this.#only]) {
       const differing = await this.#differingAt(keeper);
       if (differing !== 'unknown') for (const bucket of differing) read.add(bucket);
       else if (neighbours.isUp(keeper)) return all;

@@ -14,6 +14,8 @@ const everyMs = 5 * 60_000;
 const restAfterChangeMs = 2_000;
 // A node that came back gets its copies soon; a little later than it needs to get ready.
 const restAfterUpMs = 300;
+// Asked for with each sum that is compared; who is lost is told by minutes.
+const seenForMs = 1_000;
 // Every block is hashed in one of this many periodic walks; repair() hashes all.
 const verifyEvery = 12;
 
@@ -30,6 +32,7 @@ export class Repair {
   readonly #dueFor = new Set<string>();
   readonly #handingOver = new Map<string, Promise<PassCount>>();
   #rounds = 0;
+  #seen: { readonly at: number; readonly ring: string } | undefined;
 
   constructor(tools: Omit<PassTools, 'keepers' | 'summaries'>, background: Background, now: Clock) {
     const { disk, neighbours, signal } = tools;
@@ -61,8 +64,13 @@ export class Repair {
 
   /** All that decides who keeps what lies here. */
   #ring(): string {
-    const near = this.#vicinity.others();
-    return near.map((member) => `${member.peerId}${this.#isLost(member) ? ' lost' : ''}`).join('\n');
+    const now = this.#now();
+    if (this.#seen === undefined || Math.abs(now - this.#seen.at) > seenForMs) {
+      const near = this.#vicinity.others();
+      const ring = near.map((member) => `${member.peerId}${this.#isLost(member) ? ' lost' : ''}`).join('\n');
+      this.#seen = { at: now, ring };
+    }
+    return this.#seen.ring;
   }
 
   start(): void {
@@ -70,6 +78,7 @@ export class Repair {
   }
 
   onMembership({ kind, member }: MembershipChange): void {
+    this.#seen = undefined;
     if (kind === 'woke') return this.#soonAll();
     if (kind === 'down') return void this.#downSince.set(member.peerId, this.#now());
     this.#downSince.delete(member.peerId);

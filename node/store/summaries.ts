@@ -14,6 +14,14 @@ export class Summary {
     for (let i = 0; i < summaryRootBytes; i++) this.#sums[at + i] = (this.#sums[at + i] ?? 0) ^ (key[i + 1] ?? 0);
   }
 
+  /** The buckets in which it is the sum of anything. */
+  filled(): number[] {
+    const filled = new Set<number>();
+    for (let at = 0; at < this.#sums.length; at++)
+      if (this.#sums[at] !== 0) filled.add(Math.floor(at / summaryRootBytes));
+    return [...filled];
+  }
+
   root(): Uint8Array {
     return sha256(this.#sums).subarray(0, summaryRootBytes);
   }
@@ -30,11 +38,6 @@ export class Summary {
 }
 
 const nothing = new Summary();
-
-/** The buckets in which it is the sum of anything. */
-function bucketsIn(summary: Summary): number[] {
-  return [...differingBuckets(summary, nothing.stamps())];
-}
 
 // Keys put into a summary before others have a turn.
 const pageKeys = 500;
@@ -79,16 +82,13 @@ export class Summaries {
     return this.#of.get(peerId) ?? nothing;
   }
 
-  /** Those with whom this node should have a block that is here. */
-  async sharing(): Promise<readonly Member[]> {
+  /**
+   * `sharing`: those with whom this node should have a block that is here; `foreign`: the buckets with blocks that are here and should not be, which are in
+   * nobody's sums.
+   */
+  async outline(): Promise<{ readonly sharing: readonly Member[]; readonly foreign: readonly number[] }> {
     await this.#made();
-    return [...this.#of.keys()].flatMap((peerId) => this.#members.get(peerId) ?? []);
-  }
-
-  /** The buckets with blocks that are here and should not be: they are in nobody's sums. */
-  async foreign(): Promise<readonly number[]> {
-    await this.#made();
-    return bucketsIn(this.#foreign);
+    return { sharing: [...this.#members.values()], foreign: this.#foreign.filled() };
   }
 
   async #made(): Promise<void> {

@@ -16,7 +16,16 @@ const margin = 4;
 // In what is looked at the subtree that counts is found unless places are spread as they are in one ring of 10^9.
 const lookedAtPerWindow = 10;
 // In a ring larger than the member table those who are known change without an event.
-const freshMs = 30_000;
+const freshMs = 60_000;
+
+// A hash each, asked for whenever somebody comes up.
+const positions = new WeakMap<Member, Uint8Array>();
+
+function placeOf(member: Member): Uint8Array {
+  const known = positions.get(member) ?? positionOf(member.peerKey);
+  positions.set(member, known);
+  return known;
+}
 
 interface Seen {
   readonly at: number;
@@ -49,11 +58,7 @@ export class Vicinity {
 
   includes(member: Member): boolean {
     const { bits } = this.#look();
-    return bits === 0 || commonBits(this.#position(), positionOf(member.peerKey)) >= bits;
-  }
-
-  #position(): Uint8Array {
-    return positionOf(this.#parts.self().peerKey);
+    return bits === 0 || commonBits(placeOf(this.#parts.self()), placeOf(member)) >= bits;
   }
 
   #look(): Seen {
@@ -71,11 +76,11 @@ export class Vicinity {
     const { peerId } = this.#parts.self();
     const least = window + margin;
     const most = window * lookedAtPerWindow;
-    const self = this.#position();
+    const self = placeOf(this.#parts.self());
     const near = closest(self, most);
     const others = near.filter((member) => member.peerId !== peerId);
     if (near.length < most) return { at, bits: 0, others };
-    const shared = others.map((member) => commonBits(self, positionOf(member.peerKey)));
+    const shared = others.map((member) => commonBits(self, placeOf(member)));
     const sharing = (bits: number): number => 1 + shared.filter((one) => one >= bits).length;
     // Of those that share no more than the farthest not all were looked at.
     let bits = (shared.at(-1) ?? 0) + 1;

@@ -8,7 +8,7 @@ import { address, testDomain } from '../node/overlay/fake-overlay.ts';
 import type { SeededRandom } from './seeded-random.ts';
 import { Traffic } from './traffic.ts';
 import type { VirtualOverlay } from './virtual-overlay.ts';
-import { settle, VirtualRouting } from './virtual-routing.ts';
+import { nearMethod, settle, VirtualRouting } from './virtual-routing.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 export interface LineQuality {
@@ -33,6 +33,7 @@ const certificateDays = 3_650;
 const bootstrapNames = 3;
 // A certificate and a record with two addresses.
 const proofBytes = 600;
+const numberBytes = 4;
 
 /** Whom a node is connected to all the time. Beyond this it dials when it asks, and stays connected until one of the two goes down. */
 export type Mesh =
@@ -118,17 +119,22 @@ export class VirtualNetwork {
     return this.table.get(peerId) !== undefined;
   }
 
-  /** An answer of as many bytes as the certificates and records of those named have. */
+  /** Numbers in the place of certificates and records: see {@link bytesOf}. */
   encodeNear(near: readonly Entry[]): Uint8Array {
-    const answer = Buffer.alloc(near.length * proofBytes);
-    near.forEach((entry, at) => answer.writeUInt32BE(this.#numbers.get(entry) ?? 0, at * proofBytes));
+    const answer = Buffer.allocUnsafe(near.length * numberBytes);
+    near.forEach((entry, at) => answer.writeUInt32BE(this.#numbers.get(entry) ?? 0, at * numberBytes));
     return answer;
+  }
+
+  /** What an answer would have on a real line. */
+  bytesOf(method: string, answer: Uint8Array): number {
+    return method === nearMethod ? (answer.length / numberBytes) * proofBytes : answer.length;
   }
 
   decodeNear(answer: Uint8Array): Entry[] {
     const view = new DataView(answer.buffer, answer.byteOffset, answer.byteLength);
     const named: Entry[] = [];
-    for (let at = 0; at < answer.length; at += proofBytes) {
+    for (let at = 0; at < answer.length; at += numberBytes) {
       const entry = this.#byNumber[view.getUint32(at)];
       if (entry !== undefined) named.push(entry);
     }

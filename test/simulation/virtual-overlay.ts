@@ -130,7 +130,7 @@ export class VirtualOverlay implements Overlay {
     const peer = network.node(peerId);
     if (peer === undefined) return never;
     const answer = await peer.#handlers.answer(method, body, this.self, signal);
-    await network.carry(method, answer.length + framingBytes);
+    await network.carry(method, network.bytesOf(method, answer) + framingBytes);
     return network.node(peerId) === peer ? answer : never;
   }
 }

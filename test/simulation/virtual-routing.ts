@@ -6,7 +6,7 @@ import { RoutingTable } from '../../node/overlay/routing-table.ts';
 import type { VirtualNetwork } from './virtual-network.ts';
 import type { VirtualOverlay } from './virtual-overlay.ts';
 
-const method = 'overlay/near';
+export const nearMethod = 'overlay/near';
 // As the real locator has them.
 const askMs = 3_000;
 const maintainEveryMs = 60_000;
@@ -90,7 +90,7 @@ export class VirtualRouting {
       random: random.next,
     });
     this.router = router;
-    overlay.handle(method, async (body, from) => {
+    overlay.handle(nearMethod, async (body, from) => {
       const asker = this.#network.table.get(from.peerId);
       if (asker !== undefined) this.#learnOf(overlay, asker);
       const near = this.#nearest(body.subarray(1), body[0] ?? 0);
@@ -135,7 +135,7 @@ export class VirtualRouting {
       throw new Error('away');
     }
     const body = Buffer.concat([Buffer.of(count), key]);
-    const answer = await overlay.request(peerId, method, body, { timeoutMs: askMs, signal });
+    const answer = await overlay.request(peerId, nearMethod, body, { timeoutMs: askMs, signal });
     const named = this.#network.decodeNear(answer).filter((entry) => entry !== this.self);
     for (const entry of [peer, ...named]) this.#learnOf(overlay, entry);
     return named;

@@ -13,6 +13,8 @@ export interface RouterParts<C extends Contact> {
   readonly ask: (peer: C, key: Uint8Array, count: number, signal: AbortSignal) => Promise<readonly C[]>;
   readonly now: () => number;
   readonly random: () => number;
+  /** How soon the neighbourhood is looked at for the second time; then doubling. Soon after joining, seldom where one has been there for long. */
+  readonly againMs?: number;
 }
 
 // What a question names: as many as placement looks at for k = 5. All of a neighbourhood is asked for only around oneself.
@@ -30,7 +32,7 @@ const freshMs = 5 * 60_000;
 // A few names each; a walk of repair over foreign keys asks about a page of some hundred at a time.
 const maxFresh = 2_000;
 // The neighbourhood must be whole, or keys near to us are placed wrongly: newcomers announce themselves to it, and this finds those who could not.
-const neighboursEveryMs = 10 * 60_000;
+export const neighboursEveryMs = 10 * 60_000;
 // At first sooner, doubling: of two that join at the same time neither finds the other by a first look.
 const neighboursAgainMs = 2_000;
 // One distance a round, so each of some ten in two hours, beside what lookups bring: faster than a ring with sessions of 12 h changes.
@@ -52,12 +54,13 @@ export class Router<C extends Contact> {
   readonly #stop = new AbortController();
   #atOnce = 0;
   #neighboursAt = Number.NEGATIVE_INFINITY;
-  #neighboursMs = neighboursAgainMs;
+  #neighboursMs: number;
   #bucketAt = Number.NEGATIVE_INFINITY;
   #bucket = 0;
 
   constructor(parts: RouterParts<C>) {
     this.#parts = parts;
+    this.#neighboursMs = parts.againMs ?? neighboursAgainMs;
   }
 
   /** Whether the `count` nearest to `key` are certainly among those that are kept: it lies in this node's own neighbourhood. */

@@ -40,15 +40,15 @@ export class Population {
     const shareDown = churn.downHours / (churn.sessionHours + churn.downHours);
     for (const node of this.nodes) {
       const down = random.next() < shareDown;
-      if (down) node.crash();
+      if (down) node.crash(true);
       this.#next(node, churn, !down);
     }
   }
 
-  /** From now on nobody goes, and who is away and not gone for good comes back. */
-  end(): void {
+  /** From now on nobody goes, and of those that are away and not gone for good those that are wanted come back. */
+  end(wanted: (node: VirtualNode) => boolean): void {
     this.#over = true;
-    for (const node of this.nodes) if (node.store === undefined) node.start();
+    for (const node of this.nodes) if (node.store === undefined && wanted(node)) node.start();
   }
 
   #next(node: VirtualNode, churn: Churn, up: boolean): void {

@@ -1,3 +1,4 @@
+import type { Member } from '../../node/overlay/overlay.ts';
 import { sha256 } from '../../node/store/block-cipher.ts';
 import type { Block, Lease } from '../../node/store/content.ts';
 import { placeKey } from '../../node/store/placement.ts';
@@ -16,10 +17,8 @@ export const startMs = Date.UTC(2026, 0, 1);
 const blockBytes = 64;
 const sampleEveryMs = 10 * minuteMs;
 const readsPerSample = 20;
-// Those that are down are noticed, before their stand-ins are dealt their copies.
-const noticedMs = minuteMs;
 // The nodes do not know from before who is down for long: after ten minutes they do, and after a walk of repair more they have agreed on it.
-const settlingMs = 20 * minuteMs;
+export const settlingMinutes = 20;
 
 export interface StoreRun {
   readonly seed: number;
@@ -54,8 +53,11 @@ export interface StoreFigures {
   /** Blocks on a disk at the end. */
   readonly held: Distribution;
   readonly logs: WriterFigures;
-  /** Where keys are looked up: bytes of questions for the nearest, per running node and hour. */
+  /** Where keys are looked up: bytes of questions for the nearest and of dialling, per running node and hour. */
   readonly lookupBytes: number;
+  /** Members in the routing table of a node, and all that it remembers; of a full mesh, everyone. */
+  readonly contacts: Distribution;
+  readonly known: Distribution;
 }
 
 interface Seen {
@@ -85,18 +87,10 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
     const bytes = random.bytes(blockBytes);
     return { key: sha256(bytes), bytes };
   });
-  // What finds too few holders up is left to repair.
-  const deal = (): Promise<unknown> =>
-    time.during(
-      Promise.allSettled(blocks.map(async (block) => random.pick(ring.running()).store?.insert([block], lease))),
-    );
-  // As in a ring that has run for long: copies at the nearest of all, and at stand-ins for those that are away.
-  await deal();
   await time.during(writers.begin());
   ring.begin(run.churn);
-  await time.run(time.now() + noticedMs);
-  await deal();
-  await time.run(time.now() + settlingMs);
+  await time.during(deal(ring, network, blocks, lease, run.copies));
+  await time.run(time.now() + settlingMinutes * minuteMs);
   network.traffic.reset();
   const from = time.now();
   const copiesBefore = copiesOf(ring).total;
@@ -118,12 +112,14 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
     }
   }
   await time.run(time.now() + minuteMs); // The last reads end.
-  const lookedUp = network.traffic.of('overlay/near').bytes;
+  const lookedUp = run.mesh.kind === 'routed' ? network.traffic.of('overlay/near', 'dial').bytes : 0;
   const spoken = network.traffic.of('store/');
   const copies = copiesOf(ring);
+  const routings = ring.running().flatMap(({ member }) => network.routingOf(member.peerId) ?? []);
   const compared = network.traffic.of('store/lacks', 'store/sync', 'store/summary', 'store/exchange').bytes;
   const unsure = await time.during(writers.unsure());
-  ring.end();
+  // For what is read now, which is logs.
+  ring.end((node) => node.hasHeads());
   await time.run(time.now() + minuteMs);
   const logs = await time.during(writers.check(unsure));
   // What runs would go on, in real time, when the virtual one is over.
@@ -141,8 +137,27 @@ async function simulate(run: StoreRun, time: VirtualTime): Promise<StoreFigures>
     comparedBytes: compared / at.upHours,
     copiesMade: (copies.total - copiesBefore) / at.upHours,
     requests: spoken.messages / 2 / at.upHours,
+    contacts: new Distribution(routings.map(({ table }) => table.size)),
+    known: new Distribution(routings.map(({ known }) => known)),
     held: new Distribution(ring.nodes.map((node) => node.blockKeys().length)),
   };
+}
+
+/** As in a ring that has run for long: each block lies at the nearest of all, and at the nearest that are up. */
+async function deal(
+  ring: Population,
+  network: VirtualNetwork,
+  blocks: readonly Block[],
+  lease: Lease,
+  copies: number,
+): Promise<void> {
+  const nodes = new Map(ring.nodes.map((node) => [node.member.peerId, node]));
+  const isUp = ({ peerId }: Member): boolean => nodes.get(peerId)?.store !== undefined;
+  for (const block of blocks) {
+    const { proper, spare } = placeKey((near, count) => network.table.closest(near, count), block.key, copies);
+    const standIns = [...proper, ...spare].filter(isUp).slice(0, copies);
+    for (const { peerId } of new Set([...proper, ...standIns])) await nodes.get(peerId)?.deal(block, lease);
+  }
 }
 
 function readOne(

@@ -182,11 +182,15 @@ export class VirtualNetwork {
     });
   }
 
-  /** The machine stops in this moment, and nobody is told. */
-  down(overlay: VirtualOverlay): void {
+  /** The machine stops in this moment, and nobody is told. `before`: it did so long ago, and everyone has noticed. */
+  down(overlay: VirtualOverlay, before = false): void {
     const { peerId } = overlay.self;
     this.#up.delete(peerId);
     overlay.die();
+    if (before) {
+      this.#noticed.delete(peerId);
+      return;
+    }
     this.time.after(noticeDownMs, () => {
       if (this.#noticed.get(peerId) === overlay) this.#loseSight(peerId);
     });

@@ -1,4 +1,5 @@
 import type { Member } from '../../node/overlay/overlay.ts';
+import type { Block, Lease } from '../../node/store/content.ts';
 import { diskOn } from '../../node/store/disk.ts';
 import { type Store, storeOn } from '../../node/store/store.ts';
 import { silentLog } from '../node/overlay/fake-overlay.ts';
@@ -36,15 +37,29 @@ export class VirtualNode {
     overlay.routing?.run(overlay, before);
   }
 
-  /** As if the plug were pulled. What ran on it ends without a word to anyone. */
-  crash(): void {
+  /** As if the plug were pulled. What ran on it ends without a word to anyone. `before`: it was down long before the simulation begins. */
+  crash(before = false): void {
     const running = this.#running;
     if (running === undefined) return;
     this.#running = undefined;
-    this.#network.down(running.overlay);
+    this.#network.down(running.overlay, before);
     running.store.stop().catch((error: unknown) => {
       throw error; // Nothing on a disk in memory can fail: a bug, which ends the simulation.
     });
+  }
+
+  /** Puts a block on its disk, as if it had been brought at some time before. */
+  async deal(block: Block, lease: Lease): Promise<void> {
+    const { identity, until } = lease;
+    const leases = [{ identity, until, reserve: false, payer: identity }];
+    const terms = { now: this.#network.time.now(), payer: identity, allowance: () => Number.POSITIVE_INFINITY };
+    const put = await diskOn(this.disk.asRoot()).blocks.put([{ ...block, leases }], terms);
+    if (put.kind !== 'kept') throw new Error('it was not kept');
+  }
+
+  /** Whether a head lies on its disk. */
+  hasHeads(): boolean {
+    return this.disk.openDB('heads').getCount() > 0;
   }
 
   /** Keys of all blocks that lie on its disk, whether it runs or not. */

@@ -1,7 +1,7 @@
 import { type Entry, maxMembers } from '../../node/overlay/member-table.ts';
 import type { Member } from '../../node/overlay/overlay.ts';
 import { PositionIndex } from '../../node/overlay/position-index.ts';
-import { Router } from '../../node/overlay/router.ts';
+import { neighboursEveryMs, Router } from '../../node/overlay/router.ts';
 import { RoutingTable } from '../../node/overlay/routing-table.ts';
 import type { VirtualNetwork } from './virtual-network.ts';
 import type { VirtualOverlay } from './virtual-overlay.ts';
@@ -88,6 +88,7 @@ export class VirtualRouting {
       ask: (peer, key, count, signal) => this.#ask(overlay, peer, key, count, signal),
       now: time.now,
       random: random.next,
+      ...(before ? { againMs: neighboursEveryMs } : {}),
     });
     this.router = router;
     overlay.handle(nearMethod, async (body, from) => {

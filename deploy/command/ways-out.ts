@@ -17,5 +17,9 @@ export function waysOut(section: GatewaySection): string[] {
 function way(whom: string, via: NamedHost | 'mx'): string {
   if (via === 'mx') return `mail for ${whom} goes to the domain's own mail servers`;
   const { host, port, tls, login } = via;
-  return `mail for ${whom} goes to ${host} port ${port} (TLS ${tls}${login === undefined ? '' : `, as ${login.user}`})`;
+  const as = login === undefined ? '' : `, as ${login.user}`;
+  // Whoever stands between can take a password that is given to any certificate.
+  const risk =
+    login === undefined || tls === 'verified' ? '' : '; the password goes to any certificate: verified is safer';
+  return `mail for ${whom} goes to ${host} port ${port} (TLS ${tls}${as}${risk})`;
 }

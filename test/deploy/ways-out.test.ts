@@ -37,6 +37,13 @@ describe('the ways that mail goes out', () => {
     expect(waysOut(sectionOf('[]'))).toEqual([]);
   });
 
+  it('that a password goes to a host that proves nothing is said', () => {
+    const text = withLogin(path.join(folder, 'password')).replace('tls: verified', 'tls: encrypted');
+    expect(waysOut(sectionOf(text))[0]).toContain(
+      '(TLS encrypted, as ring; the password goes to any certificate: verified is safer)',
+    );
+  });
+
   it('a password file that is not there is a mistake, told with its name', () => {
     const missing = path.join(folder, 'missing');
     expect(() => waysOut(sectionOf(withLogin(missing)))).toThrow(InputFault);

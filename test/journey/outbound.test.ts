@@ -35,7 +35,11 @@ afterAll(async () => {
 });
 
 /** Alice's program submits a message; the id under which it is found again. */
-async function submit(to: readonly string[], subject = 'to the world'): Promise<{ id: string; bytes: Buffer }> {
+async function submit(
+  to: readonly string[],
+  subject = 'to the world',
+  parameters?: string,
+): Promise<{ id: string; bytes: Buffer }> {
   const id = newMessageId();
   const bytes = message({ from: 'Alice <alice@example.org>', to: to.join(', '), subject, messageId: id });
   const client = await submissionClient(
@@ -43,7 +47,8 @@ async function submit(to: readonly string[], subject = 'to the world'): Promise<
     'alice@example.org',
     epost.password('alice@example.org'),
   );
-  const reply = await client.send({ from: 'alice@example.org', to }, bytes);
+  const envelope = { from: 'alice@example.org', to, ...(parameters === undefined ? {} : { parameters }) };
+  const reply = await client.send(envelope, bytes);
   await client.quit();
   expect(reply).toMatchObject({ code: 250 });
   return { id, bytes };
@@ -148,6 +153,29 @@ describe('from alice to the world', () => {
       expect(field(notice.bytes, 'Return-Path') ?? '<>').toBe('<>');
     },
   );
+
+  const noticeAbout = async (id: string): Promise<string> => {
+    const { bytes } = await alice.waitFor(
+      'the notice',
+      (seen) => seen.bytes.includes('multipart/report') && seen.bytes.includes(id),
+    );
+    return bytes.toString('latin1');
+  };
+
+  test('what requires TLS goes to no host of which nothing is proved, and alice is told at once (RFC 8689)', async () => {
+    const { id } = await submit(['friend@foreign.test'], 'in confidence', 'REQUIRETLS RET=FULL');
+    const notice = await noticeAbout(id);
+    expect(notice).toMatch(/^Status: 5\.7\.10\r$/m);
+    // RET=FULL counts for nothing here (§5).
+    expect(notice).toContain('text/rfc822-headers');
+    expect(arrived('friend@foreign.test', id)).toEqual([]);
+  });
+
+  test('a message that should come back whole does', async () => {
+    outside.mx.refuse('gone@foreign.test', { code: 550, text: '5.1.1 no such user here' });
+    const { id, bytes } = await submit(['gone@foreign.test'], 'keep it', 'RET=FULL');
+    expect(await noticeAbout(id)).toContain(bytes.toString('latin1').split('\r\n\r\n')[1]);
+  });
 
   test('what the other side sends back later is told to alice, and a forged report is refused', async () => {
     const { id } = await submit(['later-gone@foreign.test'], 'not for long');

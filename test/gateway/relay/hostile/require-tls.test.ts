@@ -2,6 +2,7 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import selfsigned from 'selfsigned';
+import { SMTPServer } from 'smtp-server';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import type { TlsaRecord } from '../../../../gateway/dns/answer.ts';
 import { type Certificate, type HostileHost, hostileHost, type Manners } from './hostile-host.ts';
@@ -9,7 +10,7 @@ import { type Life, lifeOf } from './life-of-mail.ts';
 
 let own: Certificate;
 let other: Certificate;
-let host: HostileHost;
+let host: HostileHost | undefined;
 const publicAuthorities = getCACertificates('default');
 const takes = ['PIPELINING', '8BITMIME', 'REQUIRETLS'];
 
@@ -23,7 +24,10 @@ beforeAll(async () => {
   own = await make('mx.dest.example');
   other = await make('somebody.else.example');
 });
-afterEach(() => host.close());
+afterEach(async () => {
+  await host?.close();
+  host = undefined;
+});
 afterAll(() => setDefaultCACertificates(publicAuthorities));
 
 const names = ({ cert }: Certificate): TlsaRecord => ({
@@ -47,15 +51,16 @@ interface Meeting {
 
 async function meets({ certificate, extensions = takes, manners, tls, ...rest }: Meeting): Promise<Life> {
   host = await hostileHost([manners], { extensions, ...(certificate === undefined ? {} : { certificate }) });
-  return lifeOf({ port: host.port, body: { tls }, ...rest });
+  const { port } = host;
+  return lifeOf({ port, body: { tls }, ...rest });
 }
 
 describe('a message that requires TLS', () => {
   test('goes to the host whose certificate DANE names and that passes the demand on, with REQUIRETLS', async () => {
     const life = await meets({ certificate: own, tlsa: [names(own)], tls: 'required' });
     expect(life).toMatchObject({ end: 'done', tries: 1, told: [] });
-    expect(host.copies.map((copy) => copy.secure)).toEqual([true]);
-    expect(host.commands.find((line) => line.startsWith('MAIL'))).toMatch(/ REQUIRETLS$/);
+    expect(host?.copies.map((copy) => copy.secure)).toEqual([true]);
+    expect(host?.commands.find((line) => line.startsWith('MAIL'))).toMatch(/ REQUIRETLS$/);
   });
 
   test('goes to a host with a certificate that an authority vouches for, where DNSSEC vouches for its name', async () => {
@@ -63,7 +68,32 @@ describe('a message that requires TLS', () => {
     const life = await meets({ certificate: own, tlsa: [], tls: 'required' });
     setDefaultCACertificates(publicAuthorities);
     expect(life).toMatchObject({ end: 'done', tries: 1, told: [] });
-    expect(host.copies).toHaveLength(1);
+    expect(host?.copies).toHaveLength(1);
+  });
+
+  test('is heard as such by a server that knows REQUIRETLS', async () => {
+    const heard: unknown[] = [];
+    const server = new SMTPServer({
+      ...own,
+      hideREQUIRETLS: false,
+      authOptional: true,
+      onData(stream, { envelope, secure }, callback) {
+        stream.resume().on('end', () => {
+          heard.push([envelope.requireTLS, secure]);
+          callback();
+        });
+      },
+    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    server.listen(0, '127.0.0.1', resolve);
+    await promise;
+    const { port } = server.server.address() as { port: number };
+    const life = await lifeOf({ port, tlsa: [names(own)], body: { tls: 'required' } });
+    await new Promise<void>((done) => {
+      server.close(() => done());
+    });
+    expect(life).toMatchObject({ end: 'done', tries: 1 });
+    expect(heard).toEqual([[true, true]]);
   });
 
   const away: Manners = async (conversation) => {
@@ -91,7 +121,7 @@ describe('a message that requires TLS', () => {
     expect(life).toMatchObject({ end: 'done', tries: 1, told: [`a@dest.example failed ${status}`] });
     // What is told of it outside of the ring requires TLS, too (§5).
     expect(life.notices[0]?.requireTls).toBe(true);
-    expect(host.commands.filter((line) => /^(?:MAIL|RCPT|DATA|BDAT)/.test(line))).toEqual([]);
+    expect(host?.commands.filter((line) => /^(?:MAIL|RCPT|DATA|BDAT)/.test(line))).toEqual([]);
   });
 
   test('waits for a host that is only not well', async () => {
@@ -103,7 +133,7 @@ describe('a message that requires TLS', () => {
     const marks = new Map<string, Uint8Array>();
     const refused = await meets({ certificate: own, extensions: [], tls: 'required', marks });
     expect(refused.told).toHaveLength(1);
-    await host.close();
+    await host?.close();
     expect(await meets({ certificate: own, extensions: [], marks })).toMatchObject({ end: 'done', tries: 1 });
   });
 });
@@ -112,6 +142,6 @@ test('a message that waives TLS goes where the policy of the domain would keep i
   const meeting: Meeting = { certificate: other, tlsa: [names(own)] };
   const life = await meets({ ...meeting, tls: 'optional' });
   expect(life).toMatchObject({ end: 'done', tries: 1, told: [] });
-  expect(host.copies).toHaveLength(1);
-  expect(host.commands.find((line) => line.startsWith('MAIL'))).not.toContain('REQUIRETLS');
+  expect(host?.copies).toHaveLength(1);
+  expect(host?.commands.find((line) => line.startsWith('MAIL'))).not.toContain('REQUIRETLS');
 });

@@ -21,7 +21,8 @@ export class KnownRecords {
     // Nobody works a finished one again.
     if (record.state === 'done' || bytes.length > maxBytes) return;
     this.#known.set(record.id, { bytes, record });
+    if (this.#known.size <= maxKnown) return;
     const oldest = this.#known.keys().next();
-    if (this.#known.size > maxKnown && !oldest.done) this.#known.delete(oldest.value);
+    if (!oldest.done) this.#known.delete(oldest.value);
   }
 }

@@ -259,8 +259,8 @@ export class SmtpClient {
     this.messages += 1;
     const under: Transaction = { refused: [], accepted: [], began: false, step: 'MAIL FROM' };
     // Whoever waits for a reply hears that the wire broke.
-    const tooLong = new WireFault('time-out', 'the transaction took too long');
-    const timer = setTimeout(() => this.#wire.close(tooLong), this.#times.totalMs);
+    const tooLong = (): void => this.#wire.close(new WireFault('time-out', 'the transaction took too long'));
+    const timer = setTimeout(tooLong, this.#times.totalMs);
     try {
       const parameters = this.#mailParameters(mail);
       await this.#envelope(mail, parameters, under);

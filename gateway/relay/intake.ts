@@ -2,7 +2,7 @@
  * A user's relay request, once its signature was verified: may this identity send this? Then the bytes are made ready and queued, and only when the jobs are
  * durable is the request accepted. The same request again gets the same answer.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { CarriedAnswer, RelayAnswer, RelayRequest } from '../../node/door/gateway-post.ts';
 import { type Address, parseAddress, parseLiteralAddress, withoutTag } from '../../policy/address.ts';
 import { completeEvidence } from '../../policy/complete-evidence.ts';
@@ -223,7 +223,7 @@ export class Intake {
   async #ready(request: RelayRequest, bytes: Uint8Array, checked: Fine): Promise<Uint8Array> {
     const { domain } = checked.author;
     const { hostname, ring, now, dkim, log } = this.#parts;
-    const uniquePart = createHash('sha256').update(`message-id ${request.id}`).digest('hex').slice(0, 32);
+    const uniquePart = hash('sha256', `message-id ${request.id}`, 'hex').slice(0, 32);
     // The request's own time, so that the same request gives the same header each time.
     const facts = { hostname, ring: ring.name, trace: request.trace, now: request.at, uniquePart };
     const { message, block, received } = await inOrder(bytes, facts, checked.block);
@@ -269,7 +269,7 @@ export class Intake {
     };
     const inline = encodeRelayBody({ ...body, message: { kind: 'inline', bytes } });
     if (inline.length <= this.#parts.queue.maxBodyBytes) return inline;
-    const salt = createHash('sha256').update(`relay ${request.id}`).digest();
+    const salt = hash('sha256', `relay ${request.id}`, 'buffer');
     return encodeRelayBody({ ...body, message: { kind: 'ring', ref: await this.#parts.store(bytes, salt) } });
   }
 }

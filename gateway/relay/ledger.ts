@@ -9,7 +9,7 @@
  * Where several gateways share a queue, the one that takes over a dead one's jobs cannot read its disk: so each entry is also a mark of the queue, written
  * at once, and awaited before the attempt ends. A gateway that dies within these milliseconds has its message sent again.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import {
   closeSync,
   fstatSync,
@@ -134,5 +134,5 @@ function markOf(key: string): string {
 
 /** How a line of the ledger names one recipient of a job: 120 bits, and no address in the file. */
 export function deliveryKey(jobId: string, recipient: string): string {
-  return createHash('sha256').update(`${jobId}\0${recipient}`).digest('base64url').slice(0, 20);
+  return hash('sha256', `${jobId}\0${recipient}`, 'base64url').slice(0, 20);
 }

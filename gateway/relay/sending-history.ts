@@ -1,5 +1,5 @@
 /** What is remembered of those who send through this gateway: whom they wrote to, and how much they usually send. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 import type { Address } from '../../policy/address.ts';
 import type { Evidence } from '../../policy/evidence.ts';
@@ -116,5 +116,5 @@ function volumeKey(sender: Address): string {
 }
 
 function digest(text: string): string {
-  return createHash('sha256').update(text).digest('base64url');
+  return hash('sha256', text, 'base64url');
 }

@@ -1,5 +1,5 @@
 /** Addresses that two messages have proved dead: they are not tried again for a while, since hosts judge a sender by how many dead addresses he writes to. */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { z } from 'zod';
 
 /** One message that an address refused. */
@@ -176,7 +176,7 @@ function parsed(bytes: Uint8Array): unknown {
 
 /** Case counts only for the host (RFC 5321 §2.4), and hardly any host counts it. */
 function digest(address: string): string {
-  return createHash('sha256').update(address.toLowerCase()).digest('hex');
+  return hash('sha256', address.toLowerCase(), 'hex');
 }
 
 function keyOf(address: string): string {

@@ -13,6 +13,7 @@ import {
   readExtra,
   setAside,
 } from './bullmq-job.ts';
+import type { BullParking } from './bullmq-parking.ts';
 import { type Course, type Ending, type SetbackDelays, settle } from './course.ts';
 import type { Gate, LaneGate, Place } from './lane-gate.ts';
 import type { QueueLog } from './queue.ts';
@@ -27,7 +28,7 @@ export interface AttemptParts {
   /** The set of ids that are held, and of those dropped but not yet completed: BullMQ cannot count them. */
   readonly heldKey: string;
   readonly droppedKey: string;
-  readonly callBack: (bullIds: readonly string[]) => Promise<void>;
+  readonly parking: BullParking;
 }
 
 /** One attempt being made; stop() aborts it and, after the grace, gives it up. */
@@ -59,6 +60,8 @@ function text(error: unknown): string {
 export class BullAttempts {
   readonly #parts: AttemptParts;
   readonly running = new Set<Running>();
+  /** By one at a time. */
+  #isSweeping = false;
 
   constructor(parts: AttemptParts) {
     this.#parts = parts;
@@ -84,18 +87,47 @@ export class BullAttempts {
   }
 
   async #step(job: BullJob<BullData>, lease: Lease): Promise<Outcome> {
-    const { gate, redis, now, callBack } = this.#parts;
+    const { gate, redis, now, parking } = this.#parts;
     const extra = await this.#afterCrash(lease, await readExtra(redis, lease.key, job.data));
     if (extra.verdict !== undefined) return this.#decided(job, extra.verdict, extra.course);
     if (extra.hold !== undefined) return this.#putToSleep(job);
     if (extra.dueAt > now()) return { kind: 'put-off', at: extra.dueAt };
     const { lane, about } = job.data;
     const place = gate.enter({ lane, about, bodyBytes: bodyBytes(job.data) }, now());
-    if (place === undefined) return { kind: 'put-off', at: now() + gate.park(lane, job.id ?? '', now()) };
+    if (place === undefined) return this.#park(lane, job.id!);
     try {
+      if (gate.hasParked(lane)) await parking.left(lane, job.id!);
       return await this.#attempt(job, lease, extra, place);
     } finally {
-      await callBack(gate.leave(place, now()));
+      await this.#callBack(gate.leave(place, now()));
+    }
+  }
+
+  /** Out of the others' way, with all that lie in front and have no place either. */
+  async #park(lane: string, bullId: string): Promise<Outcome> {
+    const { gate, parking, now } = this.#parts;
+    const at = now() + gate.park(lane, now());
+    await parking.park(lane, bullId, now());
+    if (!this.#isSweeping) {
+      this.#isSweeping = true;
+      try {
+        for (let more = true; more; ) {
+          // oxlint-disable-next-line no-await-in-loop -- so that others are served between
+          const swept = await parking.sweepAside(gate.full(lane, now()), now());
+          gate.parked(swept.lanes);
+          more = swept.isFull;
+        }
+      } finally {
+        this.#isSweeping = false;
+      }
+    }
+    return { kind: 'put-off', at };
+  }
+
+  async #callBack(lanes: readonly string[]): Promise<void> {
+    for (const lane of lanes) {
+      // oxlint-disable-next-line no-await-in-loop -- two at most
+      if ((await this.#parts.parking.callBack(lane, 1)) === 0) this.#parts.gate.nothingParked(lane);
     }
   }
 

@@ -9,6 +9,7 @@ import { Redis } from 'ioredis';
 import { BullAttempts } from './bullmq-attempt.ts';
 import { type BullData, bullId, jobFrom } from './bullmq-job.ts';
 import { bullLanes, listBullJobs, sleepingJobs, unfinishedJobs } from './bullmq-list.ts';
+import { BullParking, bullName } from './bullmq-parking.ts';
 import { BullSteering } from './bullmq-steer.ts';
 import { defaultSetbackDelays, type SetbackDelays } from './course.ts';
 import { checkLane, checkMark, checkNewJob, shortWhy } from './job-limits.ts';
@@ -90,6 +91,7 @@ class BullBackedQueue implements Queue {
   readonly #gate: LaneGate;
   readonly #attempts: BullAttempts;
   readonly #steering: BullSteering;
+  readonly #parking: BullParking;
   readonly #gates = new Set<Gate>();
   readonly #loose = new Set<Promise<void>>();
   readonly #keeping: Keeping;
@@ -117,6 +119,7 @@ class BullBackedQueue implements Queue {
     const sets = { heldKey: keyOf('epost-held'), droppedKey: keyOf('epost-dropped') };
     this.#pausedKey = keyOf('epost-paused');
     const { now, log } = options;
+    this.#parking = new BullParking(redis, keyOf);
     this.#steering = new BullSteering({ redis, bull: this.#bull, now, ...sets });
     this.#attempts = new BullAttempts({
       ...sets,
@@ -126,7 +129,7 @@ class BullBackedQueue implements Queue {
       log,
       gate: this.#gate,
       delays: options.setbackDelays ?? defaultSetbackDelays,
-      callBack: (ids) => this.#steering.callBack(ids),
+      parking: this.#parking,
     });
   }
 
@@ -153,7 +156,7 @@ class BullBackedQueue implements Queue {
     for (const mark of options.marks ?? []) checkMark(mark);
     return this.#ask(async () => {
       // BullMQ does not say whether an id was new; whose name the stored job has does.
-      const named = jobs.map((job) => ({ job, name: randomUUID() }));
+      const named = jobs.map((job) => ({ job, name: bullName(randomUUID(), job.lane) }));
       if (jobs.length > 0) await this.#bull.addBulk(named.map(({ job, name }) => this.#bulkJob(job, name)));
       const names = this.#redis.pipeline();
       for (const { job } of named) names.hget(this.#bull.toKey(bullId(job.id)), 'name');
@@ -190,10 +193,10 @@ class BullBackedQueue implements Queue {
     return { stop: (graceMs) => this.#stop(gate, graceMs) };
   }
 
-  #callBack(ids: readonly string[]): void {
+  #callBack(lanes: readonly string[]): void {
     // Parked jobs come back by time, too.
-    const called = this.#steering
-      .callBack(ids)
+    const called = Promise.all(lanes.map((lane) => this.#parking.callBackAll(lane)))
+      .then(() => undefined)
       .catch((error: unknown) =>
         this.#options.log.warn({ error: String(error) }, 'parked jobs could not be called back'),
       )

@@ -1,8 +1,8 @@
 /**
- * Per-lane concurrency, pace and pauses over a queue that has no lanes: a job whose lane is full is parked (delayed, uncounted), and when a place becomes
- * free one parked job of that lane is called back. Parked jobs come back by themselves after a while, should their process die.
- * Concurrency is counted in this process; several gateways on one Redis each have their own.
+ * Per-lane concurrency, pace and pauses over a queue that has no lanes: a job whose lane is full is parked (bullmq-parking.ts), and when a place becomes
+ * free one parked job of that lane is called back. Concurrency is counted in this process; several gateways on one Redis each have their own.
  */
+import type { FullLane } from './bullmq-parking.ts';
 import { weightOf } from './job-limits.ts';
 import type { JobAbout, LaneRule, Worker } from './queue.ts';
 
@@ -34,13 +34,14 @@ export interface Place {
 const parkedMs = 30_000;
 /** Nothing calls a paused job back but the end of the pause. */
 const parkedInPauseMs = 300_000;
-/** Of a lane deeper than this, the rest comes back by time. */
-const rememberedPerLane = 10_000;
+/** Lanes that are swept aside together. */
+const sweptTogether = 50;
 
 export class LaneGate {
   readonly #gates: Gate[] = [];
   readonly #running = new Map<string, number>();
-  readonly #parked = new Map<string, string[]>();
+  /** Lanes of which this process knows that jobs are parked; those whose turn was last come last. */
+  readonly #parked = new Set<string>();
   readonly #random: () => number;
   readonly #isPaused: (lane: string) => boolean;
 
@@ -53,23 +54,22 @@ export class LaneGate {
     return this.#gates.reduce((sum, { rule }) => sum + rule.concurrency, 0);
   }
 
-  /** Returns the gate, and the parked jobs that may now have a worker. */
+  /** Returns the gate, and the lanes with parked jobs that may now have a worker. */
   open(rule: LaneRule, worker: Worker): { gate: Gate; callBack: string[] } {
     const gate: Gate = { rule, worker, running: 0, bytes: 0, groups: new Map(), stopped: false };
     this.#gates.push(gate);
     return { gate, callBack: this.#takeAll((lane) => rule.match(lane)) };
   }
 
-  /** The parked jobs that need not wait for a pause any longer. */
+  /** The lanes whose parked jobs need not wait for a pause any longer. */
   pausesChanged(): string[] {
     return this.#takeAll((lane) => !this.#isPaused(lane));
   }
 
   #takeAll(which: (lane: string) => boolean): string[] {
-    const lanes = [...this.#parked.keys()].filter(which);
-    const ids = lanes.flatMap((lane) => this.#parked.get(lane) ?? []);
+    const lanes = [...this.#parked].filter(which);
     for (const lane of lanes) this.#parked.delete(lane);
-    return ids;
+    return lanes;
   }
 
   close(gate: Gate): void {
@@ -102,36 +102,69 @@ export class LaneGate {
     return (groups.get(group) ?? 0) < places && rule.pace.notBefore(group, now) <= now;
   }
 
-  /** Gives the place back; returns the parked jobs to call back for it: one of the lane, and one of another that was held up by the worker's total or the group's. */
+  /** Gives the place back; returns the lanes of which a parked job may be called back: this one, and another that was held up by the worker's total or the group's. */
   leave({ gate, lane, group, bytes }: Place, now: number): string[] {
     gate.running -= 1;
     gate.bytes -= bytes;
     lower(this.#running, lane);
     lower(gate.groups, group);
-    const other = [...this.#parked.keys()].find((name) => name !== lane && this.#mayEnter(gate, name, now));
-    return [other, lane].flatMap((name) => this.#takeParked(name));
+    const other = [...this.#parked].find((name) => name !== lane && this.#mayEnter(gate, name, now));
+    if (other !== undefined) this.#toTheEnd(other);
+    return [other, lane].filter((name) => name !== undefined && this.#parked.has(name)) as string[];
   }
 
-  #takeParked(lane: string | undefined): string[] {
-    const ids = lane === undefined ? undefined : this.#parked.get(lane);
-    const id = ids?.shift();
-    if (lane === undefined || ids === undefined || id === undefined) return [];
+  /** Lanes take turns. */
+  #toTheEnd(lane: string): void {
     this.#parked.delete(lane);
-    // At the end of the map: lanes take turns.
-    if (ids.length > 0) this.#parked.set(lane, ids);
-    return [id];
+    this.#parked.add(lane);
   }
 
-  /** Remembers a job that found no place; returns for how long to park it. */
-  park(lane: string, bullId: string, now: number): number {
-    const ids = this.#parked.get(lane) ?? [];
-    if (ids.length < rememberedPerLane) ids.push(bullId);
-    this.#parked.set(lane, ids);
-    const chance = 0.5 + this.#random();
-    if (this.#isPaused(lane)) return parkedInPauseMs * chance;
+  /** A job of this lane found no place; for how long to park it. */
+  park(lane: string, now: number): number {
+    this.#parked.add(lane);
+    const { leastMs, mostMs } = this.#parking(lane, now);
+    return leastMs + this.#random() * (mostMs - leastMs);
+  }
+
+  /** Jobs of these lanes were parked. */
+  parked(lanes: readonly string[]): void {
+    for (const lane of lanes) this.#parked.add(lane);
+  }
+
+  hasParked(lane: string): boolean {
+    return this.#parked.has(lane);
+  }
+
+  nothingParked(lane: string): void {
+    this.#parked.delete(lane);
+  }
+
+  /**
+   * Some of the lanes in which nobody gets a place now, that of the job which found none among them. Of a thousand that are swept aside few will have a
+   * place when a rest is over, and those are called back: so they are spread over a while.
+   */
+  full(lane: string, now: number): FullLane[] {
+    const others = [...this.#parked].filter((name) => name !== lane && !this.#hasPlace(name, now));
+    return [lane, ...others.slice(0, sweptTogether - 1)].map((name) => {
+      const { leastMs, mostMs } = this.#parking(name, now);
+      return { lane: name, leastMs, mostMs: Math.max(mostMs, leastMs + parkedMs) };
+    });
+  }
+
+  #hasPlace(lane: string, now: number): boolean {
+    const gate = this.#gates.find(({ rule }) => rule.match(lane));
+    return gate !== undefined && this.#mayEnter(gate, lane, now);
+  }
+
+  #parking(lane: string, now: number): Omit<FullLane, 'lane'> {
     const pace = this.#gates.find(({ rule }) => rule.match(lane))?.rule.pace;
     const restMs = pace === undefined ? 0 : pace.notBefore(pace.group(lane), now) - now;
-    return restMs > 0 ? Math.min(restMs, parkedInPauseMs) + 200 * chance : parkedMs * chance;
+    if (!this.#isPaused(lane) && restMs > 0) {
+      const leastMs = Math.min(restMs, parkedInPauseMs) + 100;
+      return { leastMs, mostMs: leastMs + 200 };
+    }
+    const ms = this.#isPaused(lane) ? parkedInPauseMs : parkedMs;
+    return { leastMs: ms / 2, mostMs: ms * 1.5 };
   }
 }
 

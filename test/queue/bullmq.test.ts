@@ -39,7 +39,7 @@ describe.skipIf(missing)(missing ? 'the Redis queue (skipped: no redis-server in
   };
   queueContract(newHome);
   laneContract(newHome);
-  troubleContract(newHome, { deepLane: 2_000 });
+  troubleContract(newHome, { deepLane: 20_000 });
 
   test('two gateways share the work, and each job is done once', async () => {
     const worked: string[] = [];

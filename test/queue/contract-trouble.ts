@@ -63,7 +63,7 @@ export function troubleContract(newHome: () => Promise<QueueHome>, scale: { read
         return done;
       });
       await until('the shallow lane was worked', async () => (await state('shallow')) === 'done', 60_000);
-      expect(before).toBeLessThan(scale.deepLane / 2);
+      expect(before).toBeLessThan(scale.deepLane / 20);
       await handle.stop(5_000);
       const counts = await queue.counts();
       expect(counts.due + counts.done).toBe(scale.deepLane + 1);

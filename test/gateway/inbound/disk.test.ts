@@ -1,40 +1,19 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { decodeInboundJob } from '../../../gateway/inbound/job.ts';
-import { openEmbeddedQueue } from '../../../queue/embedded.ts';
-import { cannotDisturb, type Disturbance, disturb, kill } from './disk-under-test.ts';
-import { plainMessage, RawClient } from './listener-under-test.ts';
+import { cannotDisturb, type Disturbance, disturb } from './disk-under-test.ts';
+import { sent, TakingChild } from './taking-child.ts';
 
 const reason = await cannotDisturb();
-const childFile = fileURLToPath(new URL('./disk-child.ts', import.meta.url));
-const quick = { decisionMs: 2_000, slowMs: 1_000 };
-const quiet = { info() {}, warn() {}, error() {} };
 
 let dir: string;
-let child: ChildProcess;
-let port: number;
+let taking: TakingChild;
 let disturbance: Disturbance | undefined;
-const clients: RawClient[] = [];
 
-async function start(settings = quick): Promise<void> {
-  child = spawn(process.execPath, [childFile, join(dir, 'queue'), JSON.stringify(settings)], {
-    stdio: ['ignore', 'pipe', 'ignore'],
-  });
-  if (child.stdout === null) throw new Error('no output');
-  const [said] = (await once(child.stdout, 'data')) as [Buffer];
-  port = Number(said.toString());
-}
-
-async function connect(): Promise<RawClient> {
-  const client = await RawClient.connect(port);
-  clients.push(client);
-  return client;
+async function start(settings = { decisionMs: 2_000, slowMs: 1_000 }): Promise<void> {
+  taking = new TakingChild(join(dir, 'queue'), settings);
+  await taking.start();
 }
 
 beforeEach(async () => {
@@ -43,45 +22,9 @@ beforeEach(async () => {
 afterEach(async () => {
   await disturbance?.end();
   disturbance = undefined;
-  for (const client of clients.splice(0)) client.close();
-  await kill(child);
+  await taking.end();
   await rm(dir, { recursive: true });
 });
-
-const message = (n: number): string => plainMessage.replace('hello', `number ${n}.`);
-
-/** The greeting of a new connection; a process that gave up on its queue is started again first, as the supervisor does. */
-async function greeting(): Promise<string> {
-  if (child.exitCode !== null) await start();
-  const client = new RawClient(createConnection(port, '127.0.0.1'));
-  const said = await client.reply();
-  client.close();
-  return said;
-}
-
-async function sent(client: RawClient, n: number): Promise<string> {
-  await client.envelope();
-  return await client.data(message(n));
-}
-
-/** The numbers of the messages that a new owner of the queue finds in it, each as often as it is there. */
-async function kept(): Promise<number[]> {
-  const queue = await openEmbeddedQueue({
-    dir: join(dir, 'queue'),
-    role: 'owner',
-    now: Date.now,
-    log: quiet,
-    minFreeBytes: 1,
-  });
-  try {
-    const jobs = await queue.list({ state: 'due', limit: 1_000 });
-    const bodies = await Promise.all(jobs.map(async ({ id }) => decodeInboundJob((await queue.get(id))!.body)));
-    const texts = bodies.map((job) => Buffer.from(job.message as Uint8Array).toString());
-    return texts.map((text) => Number(/number (\d+)\./.exec(text)?.[1])).sort((a, b) => a - b);
-  } finally {
-    await queue.close();
-  }
-}
 
 describe.skipIf(reason)(`a disk that is disturbed (${reason ?? 'by strace'})`, () => {
   const faults: [why: string, inject: string, reply: RegExp][] = [
@@ -95,28 +38,28 @@ describe.skipIf(reason)(`a disk that is disturbed (${reason ?? 'by strace'})`, (
     '%s: clients are told in time, nothing acknowledged is lost, nothing is there twice, and mail goes on by itself',
     async (_why, inject, expected) => {
       await start();
-      const before = await Promise.all([connect(), connect(), connect()]);
+      const before = await Promise.all([taking.connect(), taking.connect(), taking.connect()]);
       for (const [n, client] of before.entries()) expect(await sent(client, n)).toMatch(/^250 /);
-      disturbance = await disturb(child, inject, join(dir, 'calls'));
-      const refused = await Promise.all(before.map((client, n) => sent(client, 10 + n).catch(String)));
+      disturbance = await disturb(taking.process, inject, join(dir, 'calls'));
       // Who came second may be told at MAIL already.
-      for (const reply of refused) expect(reply.replace(/^Error: /, '')).toMatch(expected);
-      if (child.exitCode === null) expect(await greeting()).toMatch(/^(?:421 4\.3\.1 cannot store|closed)/);
+      const refused = await Promise.all(before.map((client, n) => sent(client, 10 + n)));
+      for (const reply of refused) expect(reply).toMatch(expected);
+      if (!taking.isGone) expect(await taking.greeting()).toMatch(/^(?:421 4\.3\.1 cannot store|closed)/);
       await disturbance.end();
-      await expect.poll(greeting, { timeout: 20_000 }).toMatch(/^220 /);
+      await expect.poll(() => taking.greeting(), { timeout: 20_000 }).toMatch(/^220 /);
       // As their queues do: the same again, to the same host.
-      const again = await connect();
+      const again = await taking.connect();
       for (const n of refused.keys()) expect(await sent(again, 10 + n)).toMatch(/^250 /);
-      await kill(child);
-      expect(await kept()).toEqual([0, 1, 2, 10, 11, 12]);
+      await taking.end();
+      expect(await taking.kept()).toEqual([0, 1, 2, 10, 11, 12]);
     },
     60_000,
   );
 
   it('says 250 when the write is synced, and not before', async () => {
     await start();
-    const client = await connect();
-    disturbance = await disturb(child, undefined, join(dir, 'calls'));
+    const client = await taking.connect();
+    disturbance = await disturb(taking.process, undefined, join(dir, 'calls'));
     for (let n = 0; n < 3; n += 1) expect(await sent(client, n)).toMatch(/^250 /);
     await disturbance.end();
     // Between "go ahead" and the 250: data synced (fdatasync), then the page that makes it valid (128 octets through O_DSYNC).
@@ -133,8 +76,8 @@ describe.skipIf(reason)(`a disk that is disturbed (${reason ?? 'by strace'})`, (
 
   it('lets sessions share a sync: 60 messages of 20 sessions need fewer than half as many', async () => {
     await start({ decisionMs: 60_000, slowMs: 30_000 });
-    const sessions = await Promise.all(Array.from({ length: 20 }, connect));
-    disturbance = await disturb(child, 'fdatasync:delay_exit=50000', join(dir, 'calls'));
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => taking.connect()));
+    disturbance = await disturb(taking.process, 'fdatasync:delay_exit=50000', join(dir, 'calls'));
     await Promise.all(
       sessions.map(async (client, index) => {
         for (let n = 0; n < 3; n += 1) expect(await sent(client, index * 3 + n)).toMatch(/^250 /);
@@ -144,7 +87,7 @@ describe.skipIf(reason)(`a disk that is disturbed (${reason ?? 'by strace'})`, (
     const syncs = (await disturbance.log()).filter((line) => /fdatasync.*= 0\b/.test(line)).length;
     expect(syncs).toBeGreaterThan(0);
     expect(syncs).toBeLessThan(30);
-    await kill(child);
-    expect(await kept()).toHaveLength(60);
+    await taking.end();
+    expect(await taking.kept()).toHaveLength(60);
   });
 });

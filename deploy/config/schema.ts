@@ -89,6 +89,14 @@ const staticRoutes = z
       }
   });
 
+/** Ways out that hold for all gateways of a ring. */
+export const sharedDelivery = z.strictObject({
+  smarthostAuth: hostLogin,
+  smarthostTls: z.enum(namedTls).default('opportunistic'),
+  routes: staticRoutes,
+  addressLiterals: z.boolean().default(false),
+});
+
 /** How long finished jobs stay visible, and how long anything may wait at all. */
 const keeping = {
   keepFinished: duration.refine((ms) => ms >= 3_600_000 && ms <= 90 * 86_400_000, 'expected 1h to 90d').prefault('7d'),
@@ -176,12 +184,9 @@ export const configSchema = z.strictObject({
       delivery: z
         .strictObject({
           smarthost: hostPort.nullable().default(null),
-          smarthostAuth: hostLogin,
-          smarthostTls: z.enum(namedTls).default('opportunistic'),
-          routes: staticRoutes,
+          ...sharedDelivery.shape,
           mxPort: z.int().min(1).max(65_535).default(25),
           allowPrivate: z.boolean().default(false),
-          addressLiterals: z.boolean().default(false),
           retry: z
             .strictObject({
               first: duration.prefault('60s'),

@@ -1,4 +1,6 @@
 import { stringify } from 'yaml';
+import type { z } from 'zod';
+import type { sharedDelivery } from './schema.ts';
 
 export interface Choices {
   readonly domain: string;
@@ -7,6 +9,8 @@ export interface Choices {
   readonly portBase: number;
   readonly dns: readonly string[];
   readonly smarthost?: string | undefined;
+  /** What another gateway of the ring says of ways out. */
+  readonly delivery?: z.infer<typeof sharedDelivery> | undefined;
   /** The queue lies in this Redis; in the home where it is absent. */
   readonly redisUrl?: string | undefined;
   readonly mxPort: number;
@@ -95,19 +99,19 @@ gateway:
     # HOST:PORT that takes all outgoing mail, or null: straight to the recipients' MX hosts.
     smarthost: ${scalar(choices.smarthost ?? null)}
     # Where it asks for a login: {user: NAME, passwordFile: /path}; the password is the first line of the file, and goes under TLS alone.
-    smarthostAuth: null
+    smarthostAuth: ${JSON.stringify(choices.delivery?.smarthostAuth ?? null)}
     # What it has to prove: opportunistic (TLS where it offers it), encrypted (TLS with any certificate), verified (a certificate for its name).
-    smarthostTls: opportunistic
+    smarthostTls: ${choices.delivery?.smarthostTls ?? 'opportunistic'}
     # Other ways for single domains, before the smarthost: '*.example.net' is what lies below example.net; via: mx is the domain's own hosts.
     # For instance [{to: [example.net, '*.example.net'], via: 'mail.example.net:587', tls: verified, login: {user: NAME, passwordFile: /path}}].
-    routes: []
+    routes: ${JSON.stringify(choices.delivery?.routes ?? [])}
     # The port of the MX hosts. Anything but 25 is for try-outs.
     mxPort: ${choices.mxPort}
     # Whether mail may go to hosts with loopback or private addresses. A smarthost may always have one; so may
     # MX hosts when mxPort is not 25 or all resolvers above are on loopback (a try-out).
     allowPrivate: false
     # Whether users may write to an address instead of a domain, as in user@[192.0.2.1]; to private ones only as said above.
-    addressLiterals: false
+    addressLiterals: ${choices.delivery?.addressLiterals ?? false}
     # Waits between attempts double from first to max, with jitter; then the sender gets a notice.
     retry: {first: 60s, max: 4h, giveUp: 5d}
 

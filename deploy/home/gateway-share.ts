@@ -8,7 +8,7 @@ import path from 'node:path';
 import { z } from 'zod';
 import { readKeyFile, writeKeyFile } from '../../node/identity/key-file.ts';
 import { InputFault } from '../config/problem.ts';
-import { type Config, parseHostPort } from '../config/schema.ts';
+import { type Config, parseHostPort, sharedDelivery } from '../config/schema.ts';
 import type { Choices } from '../config/template.ts';
 import { readHomeFile, writeFileDurably } from './files.ts';
 import type { Layout } from './layout.ts';
@@ -39,6 +39,8 @@ export const gatewayShareSchema = z.strictObject({
     .max(8),
   smarthost: z.string().max(300).nullable(),
   mxPort: z.int().min(1).max(65_535),
+  /** Logins name their files, which have to be there too. */
+  delivery: sharedDelivery.prefault({}),
 });
 
 export type GatewayShare = z.infer<typeof gatewayShareSchema>;
@@ -62,6 +64,7 @@ export async function gatewayShare(
   });
   const files = layout.gateway;
   const { delivery, dns, aliases } = gateway;
+  const { smarthostAuth, smarthostTls, routes, addressLiterals } = delivery;
   return {
     identity: await identityOf(files.key, files.certificate),
     mailerDaemon: await identityOf(files.mailerDaemonKey, files.mailerDaemonCertificate),
@@ -74,6 +77,7 @@ export async function gatewayShare(
     dns: [...dns.servers],
     smarthost: delivery.smarthost,
     mxPort: delivery.mxPort,
+    delivery: { smarthostAuth, smarthostTls, routes, addressLiterals },
   };
 }
 
@@ -93,7 +97,7 @@ export async function placeGateway(layout: Layout, share: GatewayShare, passphra
 /** The configuration of the further gateway, as far as the first one says it. */
 export function gatewayChoices(
   share: GatewayShare,
-): Pick<Choices, 'redisUrl' | 'dns' | 'smarthost' | 'mxPort' | 'postmaster' | 'gateway'> {
-  const { redisUrl, dns, smarthost, mxPort, postmaster } = share;
-  return { redisUrl, dns, smarthost: smarthost ?? undefined, mxPort, postmaster, gateway: true };
+): Pick<Choices, 'redisUrl' | 'dns' | 'smarthost' | 'delivery' | 'mxPort' | 'postmaster' | 'gateway'> {
+  const { redisUrl, dns, smarthost, delivery, mxPort, postmaster } = share;
+  return { redisUrl, dns, smarthost: smarthost ?? undefined, delivery, mxPort, postmaster, gateway: true };
 }

@@ -17,7 +17,8 @@ import { addressesProblem, addressIn, addressWord } from './words.ts';
 
 const common: Readonly<Record<string, Option>> = { home: homeOption, json: jsonOption };
 const listWord = addressWord('the address of the list', 'LIST');
-const where = 'Give it on the machine where the list was created, while its node runs.';
+const where =
+  'Give it on the machine where the list was created, or on that of an owner, whose signature is enough; the node has to run.';
 const owner: Option = {
   value: 'ADDRESSES',
   help: `users of the ring, with commas between (${maxOwners} at most): they hear what does not reach members, and may write in its name`,
@@ -174,13 +175,15 @@ export const listMembers: Command = {
   },
 };
 
-async function change(layout: Layout, list: Address, changes: readonly ListChange[]): Promise<number> {
+/** What to say of it beside that it is done. */
+async function change(layout: Layout, list: Address, changes: readonly ListChange[]): Promise<string> {
   const told = await askNode(layout, 'list-change', { list, changes });
   if (told.kind === 'away')
     throw new HomeFault('in-use', 'the node of this home does not run; start it with `epost up` or `epost node`');
   const answer = told.value as ChangeAnswer;
   if ('trouble' in answer) throw new HomeFault('no-such-list', `${list} ${answer.trouble}`);
-  return answer.members;
+  if ('waits' in answer) return '; its machine does not answer, and will do it when it is back';
+  return answer.members === 'unknown' ? '' : `, which has ${answer.members} members now`;
 }
 
 function changeMembers(kind: 'add' | 'remove', summary: string, done: string): Command {
@@ -200,9 +203,9 @@ function changeMembers(kind: 'add' | 'remove', summary: string, done: string): C
       const changes: ListChange[] = [];
       for (let at = 0; at < all.length; at += maxChanged)
         changes.push({ kind, members: all.slice(at, at + maxChanged) });
-      const count = await change(home(given), list, changes);
-      if (given.switches.has('json')) printJson({ list, members: count });
-      else print(`${done} ${list}, which has ${count} members now`);
+      const more = await change(home(given), list, changes);
+      if (given.switches.has('json')) printJson({ list, [kind]: all, waits: more.startsWith(';') });
+      else print(`${done} ${list}${more}`);
       return exitCodes.done;
     },
   };
@@ -223,9 +226,9 @@ export const listSet: Command = {
     const [before] = await shown(layout, list);
     const { posting: who = before?.posting ?? 'ring', owner: names } = given.values;
     const owners = names === undefined ? (before?.owners ?? []) : ownersIn(names);
-    await change(layout, list, [{ kind: 'settings', posting: isPosting(who) ? who : 'ring', owners }]);
-    if (given.switches.has('json')) printJson({ list, posting: who, owners });
-    else print(`${list}: written to by ${who}, owned by ${owners.join(', ')}`);
+    const more = await change(layout, list, [{ kind: 'settings', posting: isPosting(who) ? who : 'ring', owners }]);
+    if (given.switches.has('json')) printJson({ list, posting: who, owners, waits: more.startsWith(';') });
+    else print(`${list}: written to by ${who}, owned by ${owners.join(', ')}${more}`);
     return exitCodes.done;
   },
 };

@@ -4,7 +4,9 @@ import { type ListChange, type ListState, maxChanged, mayPost } from '../../node
 import type { Post } from '../../node/post/post.ts';
 import { type ListRecord, maxOwners, postings } from '../../node/store/directory.ts';
 import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
+import { askList } from './ask-list.ts';
 import type { LocalLists } from './local-lists.ts';
+import type { LocalUsers } from './local-users.ts';
 import { ringNamesOf } from './users-parts.ts';
 
 const text = z.string().max(320);
@@ -87,23 +89,44 @@ function shownHere(one: Address, made: ListRecord, { posting, owners, members }:
   return { address: one, here: true, posting, owners, members: made.members, list: [...members.values()] };
 }
 
-export type ChangeAnswer = { readonly trouble: string } | { readonly members: number };
+/** `waits`: its own node, another one, will do it when it sees the request. */
+export type ChangeAnswer =
+  | { readonly trouble: string }
+  | { readonly members: number | 'unknown' }
+  | { readonly waits: true };
 
 export async function changeList(
-  { lists, post }: { readonly lists: LocalLists; readonly post: Post },
+  { lists, users, post }: { readonly lists: LocalLists; readonly users: LocalUsers; readonly post: Post },
   args: unknown,
 ): Promise<ChangeAnswer> {
   const { list, changes } = changeAsked.parse(args);
   const found = lists.find(list);
-  if (found === undefined) return { trouble: 'is no list of this machine' };
-  if ('trouble' in found) return found;
+  if (found !== undefined && 'trouble' in found) return found;
   for (const change of changes) {
     const stranger = change.kind === 'add' ? await unknownIn(change.members, post) : undefined;
     if (stranger !== undefined) return { trouble: `cannot have ${stranger} as a member: the ring has no such address` };
   }
+  if (found === undefined) return changeElsewhere({ users, post }, list, changes);
   await lists.change(list, changes satisfies readonly ListChange[]);
   const after = lists.find(list);
   return { members: after === undefined || 'trouble' in after ? 0 : after.state.members.size };
+}
+
+/** Of a list on another node an owner may change what he likes: his signature is enough. */
+async function changeElsewhere(
+  { users, post }: { readonly users: LocalUsers; readonly post: Post },
+  list: Address,
+  changes: readonly ListChange[],
+): Promise<ChangeAnswer> {
+  const known = await post.lookup(list);
+  if (known.kind === 'unknown') return { trouble: `cannot be changed now: ${known.reason}` };
+  if (known.kind !== 'found' || known.certificate.kind !== 'list') return { trouble: 'is no list of this ring' };
+  const owner = users.ownerAmong(known.record?.list?.owners ?? []);
+  if (owner === undefined)
+    return { trouble: 'is no list of this machine, and none of its owners has his mailbox here' };
+  const asked = await askList(post, { owner, list, changes, now: Date.now() });
+  if (asked.kind === 'refused') return { trouble: `cannot be changed: ${asked.reason}` };
+  return asked.kind === 'waits' ? { waits: true } : { members: 'unknown' };
 }
 
 /** The first of these that is of the ring and surely nobody's. */

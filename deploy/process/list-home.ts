@@ -55,11 +55,28 @@ async function opened(
     await members.change([{ kind: 'settings', posting: made.posting, owners: made.owners }]);
   const book = await SentBook.open(path.join(layout.node.folder, 'sent', encodeURIComponent(address), 'book'), now());
   closing.add(() => book.close());
+  const publish = async (): Promise<void> => {
+    const { posting, owners } = members.state;
+    await publishRecord({
+      store: post.store,
+      peerId: post.overlay.self.peerId,
+      address,
+      certificate: local.certificate,
+      signing: keys.signing,
+      now: now(),
+      list: { posting, owners, members: made.members },
+    });
+  };
+  const change = async (changes: readonly ListChange[]): Promise<void> => {
+    await members.change(changes);
+    if (changes.some(({ kind }) => kind === 'settings')) await publish();
+  };
   const home = new ListHome({
     ...sendingParts({ post, names, now, trace, log }),
     user,
     book,
     state: () => members.state,
+    change,
     names,
     custody: { trust },
     hostname,
@@ -78,18 +95,6 @@ async function opened(
   );
   const accept = localRecipient({ keys, certificate, trust, seen, now, handle: (one) => home.take(one) });
   closing.add(post.notify.attach({ certificate, accept }));
-  const publish = async (): Promise<void> => {
-    const { posting, owners } = members.state;
-    await publishRecord({
-      store: post.store,
-      peerId: post.overlay.self.peerId,
-      address,
-      certificate: local.certificate,
-      signing: keys.signing,
-      now: now(),
-      list: { posting, owners, members: made.members },
-    });
-  };
   const renew = async (): Promise<void> => {
     const lease = { identity: address, until: now() + leaseMs };
     let waiting: Uint8Array[] = [];
@@ -103,10 +108,7 @@ async function opened(
   };
   return {
     state: () => members.state,
-    change: async (changes) => {
-      await members.change(changes);
-      if (changes.some(({ kind }) => kind === 'settings')) await publish();
-    },
+    change,
     refresh: async () => {
       await publish();
       await renew();

@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Account, Accounts, Login, ScramAccounts } from '../../node/access/account.ts';
 import { equalBytes } from '../../node/identity/canonical.ts';
 import { checkIdentityCertificate, type IdentityCertificate } from '../../node/identity/certificate.ts';
+import type { MailUser } from '../../node/mail/mail-post.ts';
 import type { Mailbox } from '../../node/mail/mailbox.ts';
 import { type Address, parseAddress } from '../../policy/address.ts';
 import { type Layout, userFiles } from '../home/layout.ts';
@@ -135,6 +136,14 @@ export class LocalUsers implements Accounts {
     const resident = this.#residents.get(address);
     if (resident === undefined) return { trouble: 'has no mailbox on this machine' };
     return resident.home?.open.mailbox ?? { trouble: resident.trouble };
+  }
+
+  /** Who of these is at home here, with the keys to sign for him. */
+  ownerAmong(addresses: readonly Address[]): MailUser | undefined {
+    const resident = addresses.map((address) => this.#residents.get(address)).find((found) => found !== undefined);
+    if (resident === undefined) return undefined;
+    const { user, certificate } = resident;
+    return { address: user.address, certificate, keys: user.keys };
   }
 
   /** Where a user of this node has his mail forwarded to, or why that is not known now. */

@@ -62,8 +62,8 @@ export function nodeAdmin(parts: {
     recover: async (args) => recoverUsers(users, args),
     /** A list, its members included where they are public or it is expanded here; or the lists of this node. */
     'list-show': async (args) => showList({ lists, post }, args),
-    /** Changes a list of this node. */
-    'list-change': async (args) => changeList({ lists, post }, args),
+    /** Changes a list of this node, or asks another one in the name of an owner. */
+    'list-change': async (args) => changeList({ lists, users, post }, args),
     /** Whether somebody outside may write to a list. */
     'list-may-post': async (args) => mayPostTo({ lists, post }, args),
     /** Where a user of this node has his mail forwarded to; with an instruction, from now on. */

@@ -3,6 +3,8 @@
  * wrote for the members (bounces, reports: the null reverse-path) goes to the owners.
  */
 import { type Address, parseAddress } from '../../../policy/address.ts';
+import type { IdentityCertificate } from '../../identity/certificate.ts';
+import { LogFault } from '../../log/fault.ts';
 import type { Handled } from '../../notify/local-recipient.ts';
 import type { Opened } from '../../notify/sealed.ts';
 import type { BlockSource } from '../../store/content.ts';
@@ -18,11 +20,14 @@ import { type HandOnParts, handOn } from '../onward/hand-on.ts';
 import type { RingNames } from '../ring-names.ts';
 import { seenOutside } from '../seen-outside.ts';
 import { type Submission, submit } from '../send.ts';
-import { type ListState, mayPost, type Poster } from './list-state.ts';
+import { decodeRequest } from './list-request.ts';
+import { type ListChange, type ListState, mayPost, type Poster } from './list-state.ts';
 
 export interface ListHomeParts extends HandOnParts {
   readonly post: HandOnParts['post'] & { readonly store: BlockSource };
   readonly state: () => ListState;
+  /** In the ring when it resolves. Throws MailFault, LogFault. */
+  readonly change: (changes: readonly ListChange[]) => Promise<void>;
   readonly names: Pick<RingNames, 'ownership'>;
   readonly custody: Pick<CustodyParts, 'trust'>;
   /** Who reports, in notices to the owners. */
@@ -45,6 +50,8 @@ export class ListHome {
   /** Safe to repeat with the same notification. Throws only for what is neither the sender's nor the ring's fault. */
   async take(opened: Opened): Promise<Handled> {
     const { post, names, custody, now } = this.#parts;
+    const asked = decodeRequest(opened.body);
+    if (asked !== undefined) return this.#change(opened.from, asked);
     const letter = letterOf(opened.body);
     if (letter === undefined) return refused('letter-malformed');
     if (letter.kind === 'relay') return refused('not-a-gateway');
@@ -61,6 +68,20 @@ export class ListHome {
       const isFinal = error.code === 'damaged' || error.code === 'too-large';
       return isFinal ? refused('message-damaged') : { later: error.message };
     }
+  }
+
+  async #change(from: IdentityCertificate, changes: readonly ListChange[]): Promise<Handled> {
+    const { user, state, change, log } = this.#parts;
+    if (from.kind !== 'user' || !state().owners.includes(from.address)) return refused('only-owners-change-a-list');
+    try {
+      await change(changes);
+    } catch (error) {
+      if (error instanceof MailFault && error.code === 'too-large') return refused('list-full');
+      if (error instanceof MailFault || error instanceof LogFault) return { later: error.message };
+      throw error;
+    }
+    log.info({ list: user.address, owner: from.address, changes: changes.length }, 'an owner changed his list');
+    return { verdict: 'accepted' };
   }
 
   /** A notice of ours to the owners, under an id of its own. */

@@ -17,7 +17,7 @@ export type ListChange =
   | { readonly kind: 'settings'; readonly posting: Posting; readonly owners: readonly Address[] }
   | { readonly kind: 'add' | 'remove'; readonly members: readonly string[] };
 
-/** A post is a notification each: some seconds of a node for the largest list. */
+/** A post is a notification for each of them. */
 export const maxMembers = 2_000;
 /** A record of a log has 16 KiB; so many addresses of the longest kind fit. */
 export const maxChanged = 40;
@@ -27,25 +27,26 @@ const maxAddressChars = 320;
 export const noList: ListState = { posting: 'owners', owners: [], members: new Map() };
 
 const members = z.array(z.string().max(maxAddressChars)).max(maxChanged);
-const shape = z.discriminatedUnion('kind', [
+export const changeShape = z.discriminatedUnion('kind', [
   z.strictObject({
     v: z.literal(1),
     kind: z.literal('settings'),
     posting: z.enum(postings),
-    owners: z.array(addressShape).max(maxOwners),
+    // Without an owner nobody could be told what fails.
+    owners: z.array(addressShape).min(1).max(maxOwners),
   }),
   z.strictObject({ v: z.literal(1), kind: z.enum(['add', 'remove']), members }),
 ]);
 
 export function encodeChange(change: ListChange): Uint8Array {
-  return encodeCanonical(shape.parse({ ...change, v: 1 }));
+  return encodeCanonical(changeShape.parse({ ...change, v: 1 }));
 }
 
 /** Undefined for what {@link encodeChange} does not make: a later version's record, which says nothing to this one. */
 export function decodeChange(record: Uint8Array): ListChange | undefined {
   const decoded = decodeCanonical(record, 16 * 1024);
   if (decoded.kind === 'invalid') return undefined;
-  return shape.safeParse(decoded.value).data;
+  return changeShape.safeParse(decoded.value).data;
 }
 
 /** The list after a change. Beyond {@link maxMembers} nobody is added: the same for everyone who reads the log. */

@@ -5,7 +5,7 @@ import { forwarder } from '../../../node/mail/forward/forwarder.ts';
 import type { Instruction } from '../../../node/mail/forward/instruction.ts';
 import { decodeLetter, type RelayLetter } from '../../../node/mail/letter.ts';
 import { ListHome } from '../../../node/mail/list/list-home.ts';
-import type { ListState } from '../../../node/mail/list/list-state.ts';
+import { changed, type ListState } from '../../../node/mail/list/list-state.ts';
 import { submitSpread } from '../../../node/mail/list/spread.ts';
 import type { MailUser } from '../../../node/mail/mail-post.ts';
 import type { Mailbox } from '../../../node/mail/mailbox.ts';
@@ -125,6 +125,9 @@ export class ListRing {
     const home = new ListHome({
       ...this.#sending(user),
       state: () => this.lists.get(user.address)!,
+      change: async (changes) => {
+        this.lists.set(user.address, changes.reduce(changed, this.lists.get(user.address)!));
+      },
       names: this.names,
       custody: { trust },
       hostname: 'node.example.org',

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeLetter, type MailLetter } from '../../../node/mail/letter.ts';
+import { encodeRequest } from '../../../node/mail/list/list-request.ts';
 import { type ListState, mayPost, type Poster } from '../../../node/mail/list/list-state.ts';
 import type { MailUser } from '../../../node/mail/mail-post.ts';
 import { storeMessage } from '../../../node/mail/message.ts';
@@ -241,6 +242,45 @@ describe('a list whose members are public', () => {
     await ring.settle();
     expect(ring.answers).toMatchObject([{ handled: { rule: 'list-takes-posts-of-owners' } }]);
     expect(ring.texts(bob)).toEqual([]);
+  });
+});
+
+describe('what an owner asks of his list from another machine', () => {
+  async function ask(
+    by: 'owner' | 'member',
+    changes: Parameters<typeof encodeRequest>[0],
+  ): Promise<[unknown, readonly string[]]> {
+    const ring = new ListRing();
+    const [owner, member] = [ring.user('owner'), ring.user('member')];
+    const list = ring.list('staff', { owners: [owner.address], members: ['member@example.org'] });
+    const { certificate, keys } = by === 'owner' ? owner : member;
+    const sealed = compose({
+      from: { certificate, signing: keys.signing },
+      to: list.certificate,
+      id: Buffer.alloc(32, 9),
+      body: encodeRequest(changes, 1),
+      now: Date.now(),
+    });
+    return [await ring.give(sealed), [...(ring.lists.get(list.address)?.members.values() ?? [])]];
+  }
+
+  it('is done, since he signed it', async () => {
+    const changes = [
+      { kind: 'add', members: ['New@away.test'] },
+      { kind: 'remove', members: ['MEMBER@example.org'] },
+    ] as const;
+    expect(await ask('owner', changes)).toEqual([{ verdict: 'accepted' }, ['New@away.test']]);
+  });
+
+  it('is refused to anybody else, members included', async () => {
+    const answer = await ask('member', [{ kind: 'add', members: ['New@away.test'] }]);
+    expect(answer).toEqual([{ verdict: 'refused', rule: 'only-owners-change-a-list' }, ['member@example.org']]);
+  });
+
+  it('never leaves it without an owner, and fits into a notification', () => {
+    expect(() => encodeRequest([{ kind: 'settings', posting: 'ring', owners: [] }], 1)).toThrow();
+    const many = Array.from({ length: 40 }, (_, n) => `${'x'.repeat(60)}@${'y'.repeat(60)}${n}.test`);
+    expect(() => encodeRequest([{ kind: 'add', members: many }], 1)).toThrow(/more addresses/);
   });
 });
 

@@ -343,6 +343,13 @@ export const facts = {
       meaning: 'Auto-Submitted says that no person sent it (RFC 3834 §5)',
     },
     listId: { type: 'string', stages: read, neutral: '', meaning: 'List-Id (RFC 2919), or empty' },
+    eightBitHeader: {
+      type: 'bool',
+      stages: read,
+      neutral: false,
+      meaning:
+        'octets above 127 in the header of a message from outside that was sent without SMTPUTF8 (RFC 6531 §3.4)',
+    },
   },
   history: {
     seenSender: {

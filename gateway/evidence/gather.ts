@@ -20,6 +20,8 @@ import type { Verify } from './verifier.ts';
 export interface Surroundings {
   /** Of the message; read here if absent. */
   readonly header?: HeaderBlock | undefined;
+  /** It was sent without SMTPUTF8 (RFC 6531). */
+  readonly asciiOnly?: boolean | undefined;
   readonly hostname: string;
   /** For what is looked up beside `verify`. */
   readonly resolver: Resolver;
@@ -53,6 +55,7 @@ export async function gatherAtData(
   recipients: readonly Address[],
   {
     header = readHeaderBlock(message),
+    asciiOnly = false,
     hostname,
     resolver,
     verify,
@@ -106,7 +109,7 @@ export async function gatherAtData(
     dnslist,
     ...scanned,
     bounce: bounceFacts(message, session.envelope?.from ?? '', recipients, returned),
-    message: messageFacts(message, header),
+    message: messageFacts(message, header, { asciiOnly }),
     history: await history.of(author, recipients),
     ...(ring === undefined ? {} : { ring }),
   });

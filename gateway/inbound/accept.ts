@@ -133,6 +133,8 @@ async function judge(parts: InboundParts, message: ReadMessage, header: HeaderBl
   const { evidence, authentication } = await gatherAtData(message.bytes, session, message.recipients, {
     ...parts,
     header,
+    // RFC 6531 §4.3: such a protocol is named where SMTPUTF8 was.
+    asciiOnly: !message.protocol.startsWith('UTF8'),
     returned: message.returned,
     ...limits,
     hostname: config.hostname,

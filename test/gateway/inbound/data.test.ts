@@ -176,6 +176,29 @@ describe('what is not taken, each for its own reason', () => {
     expect(await client.data(`${plainMessage}${'z'.repeat(999)}\r\n`)).toMatch(/^554 5\.6\.0 /);
   });
 
+  it('octets above 127 in a header without SMTPUTF8 are carried as they came, unless policy minds', async () => {
+    const eightBit = Buffer.from(plainMessage.replace('hi', 'gr\xfc\xdfe'), 'latin1');
+    const rule = 'rules:\n  - {id: ascii, when: message.eightBitHeader, do: reject, reply: the header is not ASCII}\n';
+    const minding = await another({ policy: policyOf(`version: 1\n${rule}default: accept\n`) });
+    const client = await connect(minding.port);
+    await client.envelope();
+    expect(await client.data(eightBit)).toMatch(/^550 5\.7\.1 the header is not ASCII/);
+    await client.envelope();
+    expect(await client.data(plainMessage)).toMatch(/^250 /);
+    // Only the body is not ASCII.
+    await client.envelope();
+    expect(await client.data(Buffer.from(`${plainMessage}\xfc\r\n`, 'latin1'))).toMatch(/^250 /);
+    expect(await client.say('MAIL FROM:<friend@sender.example> SMTPUTF8')).toMatch(/^250 /);
+    await client.say('RCPT TO:<alice@example.org>');
+    expect(await client.data(eightBit)).toMatch(/^250 /);
+    const easy = await another({});
+    const other = await connect(easy.port);
+    await other.envelope();
+    expect(await other.data(eightBit)).toMatch(/^250 /);
+    const [job] = await easy.jobs();
+    expect(Buffer.from(job?.message as Uint8Array).includes(eightBit)).toBe(true);
+  });
+
   it('too much mail in memory is no reason to lose any', async () => {
     const small = await another({ limits: { messagesInMemoryBytes: 50 } });
     const client = await connect(small.port);

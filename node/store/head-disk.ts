@@ -9,6 +9,8 @@ export type HeadVerdict =
 
 // Evidence is proof with two heads; more of the same kind prove nothing further.
 const maxForksPerKey = 4;
+// Logs that grow at the moment; 2 MB with the longest heads.
+const maxRecent = 32;
 
 /**
  * Heads on disk (lmdb): the newest of each key, and as evidence every other one of a version that has two. The holder's own check
@@ -18,6 +20,8 @@ export class HeadDisk {
   readonly #root: RootDatabase<Buffer, string>;
   readonly #heads: Database<Buffer, Uint8Array>;
   readonly #forks: Database<Buffer, Uint8Array>;
+  /** The last heads that were put, by key: each is compared with the next one, and the same octets need not be verified again. Oldest first. */
+  readonly #recent = new Map<string, Head>();
 
   constructor(root: RootDatabase<Buffer, string>) {
     this.#root = root;
@@ -31,6 +35,7 @@ export class HeadDisk {
       const here = this.#current(head.key);
       if (here === undefined || here.version < head.version) {
         this.#heads.putSync(head.key, Buffer.from(head.bytes));
+        this.#remember(head);
         return { kind: 'kept' };
       }
       if (here.version > head.version) return { kind: 'stale', heads: [here] };
@@ -61,8 +66,18 @@ export class HeadDisk {
 
   #current(key: Uint8Array): Head | undefined {
     const bytes = this.#heads.get(key);
+    const known = this.#recent.get(nameOf(key));
+    if (bytes !== undefined && known !== undefined && Buffer.compare(known.bytes, bytes) === 0) return known;
     const head = bytes === undefined ? undefined : checkHead(bytes);
     return head !== undefined && Buffer.compare(head.key, key) === 0 ? head : undefined;
+  }
+
+  #remember(head: Head): void {
+    const name = nameOf(head.key);
+    this.#recent.delete(name);
+    this.#recent.set(name, head);
+    const [oldest] = this.#recent.keys();
+    if (this.#recent.size > maxRecent && oldest !== undefined) this.#recent.delete(oldest);
   }
 
   /** Whether the newest head that was kept here no longer reads: then "none" would be a lie. */
@@ -83,6 +98,10 @@ export class HeadDisk {
   stats(): { heads: number; forks: number } {
     return { heads: this.#heads.getKeysCount(), forks: this.#forks.getKeysCount() };
   }
+}
+
+function nameOf(key: Uint8Array): string {
+  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
 }
 
 /** Behind every key of `forks` that begins with this one. */

@@ -9,7 +9,7 @@ import { ImapChild } from '../node/access/imap-child.ts';
 import { startDovecot } from './imap/dovecot.ts';
 import { type Measured, measure, type Server, shown } from './imap/measure.ts';
 
-const size = { count: Number(process.env['EPOST_BENCH_MESSAGES'] ?? 100_000), distinct: 1_000 };
+const size = { count: Number(process.env['EPOST_BENCH_MESSAGES'] ?? 100_000), distinct: 2_000 };
 
 async function measured(server: Server): Promise<Measured> {
   try {

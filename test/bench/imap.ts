@@ -5,7 +5,7 @@ import { measure, shown } from './imap/measure.ts';
 
 const server = await ImapChild.start();
 try {
-  const { figures, memory } = await measure(server, { count: Number(process.argv[2] ?? 100_000), distinct: 1_000 });
+  const { figures, memory } = await measure(server, { count: Number(process.argv[2] ?? 100_000), distinct: 2_000 });
   for (const figure of figures) {
     const [speed, cpu] = shown(figure);
     console.log(`  ${figure.what.padEnd(40)} ${speed.padStart(12)}  CPU ${cpu.padStart(10)}`);

@@ -22,18 +22,25 @@ export async function verifyTrace(
   asJson: boolean,
 ): Promise<number> {
   const message = messageFile === undefined ? undefined : readMessageFile(messageFile);
-  const kept = events.find(({ provenance }) => provenance !== undefined)?.['provenance'];
+  const event = events.find(({ provenance }) => provenance !== undefined);
+  const kept = event?.['provenance'];
   if (kept === undefined) {
     process.stderr.write(
-      `epost: the timeline of ${id} holds no record of provenance; only mail that a gateway took from the Internet has one, on that gateway's home\n`,
+      `epost: the timeline of ${id} holds no record of provenance; only mail that a gateway took from the Internet has one, on that gateway's home and on its recipients' machines\n`,
     );
     return exitCodes.notFound;
   }
   const trust = { ring: readRing(layout), revocations: new RevocationState(readRing(layout), readRevocations(layout)) };
-  const certificateBytes = readHomeFile(layout.gateway.certificate, 'the gateway’s certificate');
+  // On a recipient's machine it came with the record; whose it is, the ring's authority says.
+  const certificateBytes =
+    event?.['certificate'] === undefined
+      ? readHomeFile(layout.gateway.certificate, 'the gateway’s certificate')
+      : Buffer.from(factText(event['certificate']), 'base64');
   const now = checkIdentityCertificate(certificateBytes, { ...trust, now: Date.now() });
   if (now.kind === 'invalid') return told(id, [{ what: 'certificate', result: 'fails', detail: now.reason }], asJson);
-  const { address, signingKey } = now.certificate;
+  const { address, signingKey, kind } = now.certificate;
+  if (kind !== 'gateway')
+    return told(id, [{ what: 'certificate', result: 'fails', detail: `${address} is no gateway` }], asJson);
   const record = Buffer.from(factText(kept), 'base64');
   const { provenance, findings } = await verifyProvenance(record, signingKey, message);
   const all = [...findings];

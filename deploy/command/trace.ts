@@ -110,7 +110,15 @@ function outcomeOf(event: StoredEvent): string {
 export function timelineText(id: string, events: readonly StoredEvent[], full = false): string {
   const lines = events.flatMap((event) => {
     const { at, what, ...facts } = event;
-    const { steps, evidence: _evidence, provenance: _provenance, policy, reply, ...rest } = facts;
+    const {
+      steps,
+      evidence: _evidence,
+      provenance: _provenance,
+      certificate: _certificate,
+      policy,
+      reply,
+      ...rest
+    } = facts;
     // The explanation names the policy and the reply.
     const short = steps === undefined ? { ...rest, policy, reply } : rest;
     const told = Object.entries(short)

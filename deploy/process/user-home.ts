@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { Outliner } from '../../node/access/outliner.ts';
 import type { IdentityCertificate } from '../../node/identity/certificate.ts';
-import { deliverTo } from '../../node/mail/delivery.ts';
+import { deliverTo, type VouchedFor } from '../../node/mail/delivery.ts';
 import { forwarder } from '../../node/mail/forward/forwarder.ts';
 import { ForwardBook } from '../../node/mail/forward/instruction.ts';
 import type { Mailbox } from '../../node/mail/mailbox.ts';
@@ -112,10 +113,24 @@ async function opened(
     control,
     custody: { store: post.store, trust, now },
     forwarder: forwarder(sending, () => forward.current),
+    // For `epost trace --verify`. A gateway's own home has its record already.
+    kept: existsSync(layout.gateway.certificate)
+      ? undefined
+      : (what) => trace(what.trace, { what: 'kept', recipient: user.address, ...inBase64(what) }),
   });
   const retired = retiredKeys(user.earlier, trust());
   const accept = localRecipient({ keys: user.keys, certificate, retired, trust, seen, now, handle });
   closing.add(post.notify.attach({ certificate, retired: retired.map((one) => one.certificate), accept }));
   outliner.start();
   return { mailbox, book, people, forward, close: () => closing.close() };
+}
+
+function inBase64({ provenance, certificate }: VouchedFor): {
+  readonly provenance: string;
+  readonly certificate: string;
+} {
+  return {
+    provenance: Buffer.from(provenance).toString('base64'),
+    certificate: Buffer.from(certificate).toString('base64'),
+  };
 }

@@ -19,6 +19,15 @@ export interface DeliveryParts {
   /** What the proofs of letters that were carried on are checked with; without it none is taken. */
   readonly custody?: CustodyParts | undefined;
   readonly forwarder?: Forwarder | undefined;
+  /** Told what a gateway put its name to, when its message is in a folder: the record and the certificate, so that it can be verified here later. */
+  readonly kept?: ((what: VouchedFor) => void) | undefined;
+}
+
+/** How a message came in, as the gateway that took it says (gateway/provenance.ts). */
+export interface VouchedFor {
+  readonly trace: string;
+  readonly provenance: Uint8Array;
+  readonly certificate: Uint8Array;
 }
 
 /**
@@ -29,7 +38,7 @@ export interface DeliveryParts {
  * node checks that too, but it is his). Lists and forwardings prove what they carry on (onward/). Gateways and services say what they saw.
  */
 export function deliverTo(mailbox: Mailbox, parts: DeliveryParts): (opened: Opened) => Promise<Handled> {
-  const { names, control, custody, forwarder } = parts;
+  const { names, control, custody, forwarder, kept } = parts;
   return async (opened) => {
     const letter = letterOf(opened.body);
     if (letter === undefined) return refused('letter-malformed');
@@ -56,6 +65,9 @@ export function deliverTo(mailbox: Mailbox, parts: DeliveryParts): (opened: Open
         insert(await targetOf(mailbox, placement.placing), vouched.letter, { id, at: opened.at }),
       ]);
       if (placement.placing === 'accept' && placement.author !== undefined) await control?.welcomed(placement.author);
+      const { opened: from, letter: told } = vouched;
+      if (from.from.kind === 'gateway' && told.provenance !== undefined)
+        kept?.({ trace: told.trace, provenance: told.provenance, certificate: from.from.bytes });
       return { verdict: 'accepted' };
     } catch (error) {
       return answerTo(error);

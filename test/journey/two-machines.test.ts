@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { TestHome } from './fixtures/home.ts';
 import { MailProgram } from './fixtures/mailbox.ts';
@@ -59,3 +62,29 @@ test('what comes in, what is sent, flagged and deleted at one of them is at both
   await until('the folder is here', async () => (await here.imap.list()).some(({ path }) => path === 'Plans'));
   for (const mail of [here, there, bob]) mail.close();
 }, 90_000);
+
+test('how a message came in can be verified on the recipient’s own machine, which is no gateway', async () => {
+  const subject = 'to be proven';
+  const outside = await mxClient(first.port('mx'));
+  const mail = message({ from: 'friend@sender.test', to: user, subject });
+  expect(await outside.send({ from: 'friend@sender.test', to: [user] }, mail)).toMatchObject({ code: 250 });
+  await outside.quit();
+  const there = await MailProgram.open(second, user);
+  const { bytes } = await there.waitForText(subject);
+  there.close();
+  const trace = /^X-ePOST-Trace: (\S+)/m.exec(bytes.toString('latin1'))?.[1] ?? '';
+  const folder = await mkdtemp(path.join(tmpdir(), 'epost-proof-'));
+  const file = path.join(folder, 'message.eml');
+  await writeFile(file, bytes);
+  const verify = async () => await homes.second.run('trace', trace, '--verify', '--message', file);
+  // The note is written after the message is in the folder.
+  await until('the record is there', async () => (await verify()).code !== 3);
+  const good = await verify();
+  expect(good).toMatchObject({ code: 0, err: '' });
+  expect(good.out).toMatch(/^holds +record: signed by gateway@example\.org/m);
+  expect(good.out).toMatch(/^holds +message: every octet/m);
+  expect(good.out).toMatch(/^holds +certificate: gateway@example\.org/m);
+  await writeFile(file, bytes.toString('latin1').replace(subject, 'to be pr0ven'), 'latin1');
+  expect((await verify()).code).toBe(1);
+  await rm(folder, { recursive: true });
+});

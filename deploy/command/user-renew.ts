@@ -22,7 +22,7 @@ export const userRenew: Command = {
   name: 'user renew',
   summary: 'give a user new keys and a new certificate; the mailbox stays as it is',
   details:
-    'Run it where the authority is. A mailbox that this machine serves has the new keys at once. For one that another machine serves (too), take --out: the file\nholds the private keys, and there `epost user take FILE` takes them.\nWhat still waits sealed to the old keys is opened for fifteen days. The old certificate holds until it ends by itself, or until\n`epost user revoke ADDRESS --replaced`: at once where the old keys were stolen, else when the fifteen days are over. Whoever has the old keys can read what the mailbox\nheld, and write to its folders on disk at their holders: these keep the keys they were made with.',
+    'Run it where the authority is. A mailbox that this machine serves has the new keys at once. For one that another machine serves (too), take --out: the file\nholds the private keys, and there `epost user take FILE` takes them.\nWhat still waits sealed to the old keys is opened for fifteen days. The old certificate holds until it ends by itself, or until\n`epost user revoke ADDRESS --replaced`: at once where the old keys were stolen, else when the fifteen days are over. Whoever has the keys that the mailbox was made\nwith can read what is stored in it, and write its logs: these keep them for ever.',
   positionals: [addressWord('the user')],
   options: {
     home: homeOption,
@@ -36,8 +36,8 @@ export const userRenew: Command = {
     const address = addressIn(given.positionals[0]);
     const passphrase = readPassphrase(passphraseFileOf(given.values, process.env));
     const authority = await openAuthority(layout, passphrase, Date.now);
-    mustHaveCertificate(authority, address);
     const here = existsSync(userFiles(layout, address).folder);
+    mustBeUser(authority, address, here);
     const { out } = given.values;
     if (!here && out === undefined)
       throw new InputFault([
@@ -61,15 +61,17 @@ export const userRenew: Command = {
       print(here ? `new keys for ${address}` : `made new keys for ${address}`);
       if (out !== undefined)
         print(
-          `they are in ${out}, which whoever reads it is that user by; on the other machine: epost user take ${out}`,
+          `they are in ${out}, and whoever reads that file is that user; on the other machine: epost user take ${out}`,
         );
     }
     return exitCodes.done;
   },
 };
 
-function mustHaveCertificate(authority: CertificateAuthority, address: Address): void {
-  if (authority.issued().some((one) => one.kind === 'user' && one.address === address && !one.revoked)) return;
+/** Also one whose certificates have all ended, which the authority then forgets; not one who was revoked. */
+function mustBeUser(authority: CertificateAuthority, address: Address, here: boolean): void {
+  const his = authority.issued().filter((one) => one.kind === 'user' && one.address === address);
+  if (his.some(({ revoked }) => !revoked) || (his.length === 0 && here)) return;
   throw new HomeFault(
     'no-such-user',
     `${address} has no valid certificate in this ring; \`epost user add\` gives the address anew, \`epost user list\` shows who has one`,

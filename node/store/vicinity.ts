@@ -13,7 +13,7 @@ export interface VicinityParts {
 
 // Who has just been pushed out of a window by newcomers has still its copies to hand over.
 const margin = 4;
-// In what is looked at the subtree that counts is found unless places are spread as they are in one ring of 10^9.
+// Places are hashes: that a half of what is larger than this holds fewer than count is out of the question.
 const lookedAtPerWindow = 10;
 // In a ring larger than the member table those who are known change without an event.
 const freshMs = 60_000;

@@ -105,3 +105,14 @@ test('keys are refused that are older than those here, for another user’s mach
   }
   await reads(second, bob, 'before', 'from the new keys');
 }, 120_000);
+
+test('new keys are for users of the ring: not for a name that nobody has, nor for one that was revoked', async () => {
+  await done('user', 'add', 'carol@example.org', '--json');
+  await done('user', 'revoke', 'carol@example.org', '--json');
+  for (const address of ['carol@example.org', 'nobody@example.org']) {
+    const { code, err } = await homes.first.run('user', 'renew', address);
+    expect([code, err]).toEqual([3, expect.stringContaining('no valid certificate')]);
+  }
+  const elsewhere = await homes.first.run('user', 'renew', bob);
+  expect([elsewhere.code, elsewhere.err]).toEqual([2, expect.stringContaining('lives on another machine')]);
+}, 60_000);

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { decodeOutline, outlinedBytes } from '../../../node/access/imap/message/outline.ts';
+import { decodeOutline, encodeOutline, outlinedBytes, outlineOf } from '../../../node/access/imap/message/outline.ts';
 import { Outliner, type OutlinerLimits, outlinerLimits } from '../../../node/access/outliner.ts';
 import type { Folder } from '../../../node/mail/folder.ts';
 import { type ImapFixture, makeImap, password, silent } from './access-fixture.ts';
@@ -76,14 +76,36 @@ describe('messages are outlined before anyone asks', () => {
     expect(outlined(inbox)).toHaveLength(6);
   });
 
+  it('what searches look at is made of outlines that are there, without reading a message', async () => {
+    const { inbox, read } = await inboxOf(4);
+    for (const { uid } of inbox.entries()) {
+      const bytes = Buffer.from(await inbox.bytes(uid));
+      inbox.keepSummary(uid, encodeOutline(outlineOf(bytes)));
+    }
+    const before = read();
+    expect(inbox.entries().some(({ uid }) => inbox.hasTexts(uid))).toBe(false);
+    expect(await outliner().pass()).toBe(0);
+    expect(inbox.entries().every(({ uid }) => inbox.hasTexts(uid))).toBe(true);
+    expect(read()).toBe(before);
+  });
+
+  it('an outline of another form is made anew', async () => {
+    const { inbox } = await inboxOf(1);
+    inbox.keepSummary(1, Buffer.from([0, 1, 2]));
+    expect(await outliner().pass()).toBe(1);
+    expect(outlined(inbox)).toEqual([1]);
+  });
+
   it('anew after they were deleted from the disk', async () => {
     await inboxOf(3);
     expect(await outliner().pass()).toBe(3);
     await fixture!.mailbox.reopen({ deleteIndex: true });
     const again = (await fixture!.mailbox.mailbox.folder('INBOX'))!;
     expect(outlined(again)).toEqual([]);
+    expect(again.hasTexts(1)).toBe(false);
     expect(await outliner().pass()).toBe(3);
     expect(outlined(again)).toHaveLength(3);
+    expect(again.hasTexts(1)).toBe(true);
   });
 
   it('the newest first, and no more than a mailbox may have', async () => {

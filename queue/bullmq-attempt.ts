@@ -6,6 +6,7 @@ import { type Fence, LostLease, writeFenced } from './bullmq-fence.ts';
 import {
   type BullData,
   bodyBytes,
+  damagedCourse,
   type Extra,
   encodeCourse,
   fields,
@@ -15,7 +16,7 @@ import {
 } from './bullmq-job.ts';
 import type { BullParking } from './bullmq-parking.ts';
 import { type Course, type Ending, type SetbackDelays, settle } from './course.ts';
-import type { Gate, LaneGate, Place } from './lane-gate.ts';
+import type { Entering, Gate, LaneGate, Place } from './lane-gate.ts';
 import type { QueueLog } from './queue.ts';
 
 export interface AttemptParts {
@@ -83,52 +84,86 @@ export class BullAttempts {
       // The lock is gone or Redis is: the job counts as stalled and is taken up by whoever looks next.
       this.#parts.log.warn({ job: bullId, error: text(error) }, 'a job could not be put off');
     });
+    if (outcome.kind === 'parked')
+      await this.#afterParking(bullId, outcome.entering).catch((error: unknown) => {
+        // It comes back by time.
+        this.#parts.log.warn({ job: bullId, error: text(error) }, 'a job that was parked could not be noted');
+      });
     throw new DelayedError();
   }
 
   async #step(job: BullJob<BullData>, lease: Lease): Promise<Outcome> {
     const { gate, redis, now, parking } = this.#parts;
     const extra = await this.#afterCrash(lease, await readExtra(redis, lease.key, job.data));
+    if (extra.damaged === true) return this.#setAside(job, lease);
     if (extra.verdict !== undefined) return this.#decided(job, extra.verdict, extra.course);
     if (extra.hold !== undefined) return this.#putToSleep(job);
     if (extra.dueAt > now()) return { kind: 'put-off', at: extra.dueAt };
     const { lane, about } = job.data;
-    const place = gate.enter({ lane, about, bodyBytes: bodyBytes(job.data) }, now());
-    if (place === undefined) return this.#park(lane, job.id!);
+    const entering = { lane, about, bodyBytes: bodyBytes(job.data) };
+    const place = gate.enter(entering, now());
+    if (place === undefined) return { kind: 'parked', at: now() + gate.parkingMs(lane, now()), entering };
     try {
-      if (gate.hasParked(lane)) await parking.left(lane, job.id!);
+      if (gate.timesParked(lane) !== undefined) await parking.left(lane, job.id!);
       return await this.#attempt(job, lease, extra, place);
     } finally {
-      await this.#callBack(gate.leave(place, now()));
+      gate.leave(place);
+      await this.#callBack(lane);
     }
   }
 
-  /** Out of the others' way, with all that lie in front and have no place either. */
-  async #park(lane: string, bullId: string): Promise<Outcome> {
+  async #setAside(job: BullJob<BullData>, lease: Lease): Promise<Outcome> {
+    const { now, log } = this.#parts;
+    const course = damagedCourse(now());
+    await this.#save(lease.key, lease, course, now(), 'failed');
+    log.error({ job: job.id }, 'a damaged job record was set aside');
+    return this.#decided(job, 'failed', course);
+  }
+
+  /**
+   * It is delayed by now. Whoever left a place before it was noted did not find it, and so the place is looked at once more. Then all that lie in front
+   * and have no place either are parked with it, out of the others' way.
+   */
+  async #afterParking(bullId: string, entering: Entering): Promise<void> {
     const { gate, parking, now } = this.#parts;
-    const at = now() + gate.park(lane, now());
+    const { lane } = entering;
     await parking.park(lane, bullId, now());
-    if (!this.#isSweeping) {
-      this.#isSweeping = true;
-      try {
-        for (let more = true; more; ) {
-          // oxlint-disable-next-line no-await-in-loop -- so that others are served between
-          const swept = await parking.sweepAside(gate.full(lane, now()), now());
-          gate.parked(swept.lanes);
-          more = swept.isFull;
-        }
-      } finally {
-        this.#isSweeping = false;
-      }
+    gate.parked([lane]);
+    if (gate.wouldEnter(entering, now())) await this.#callOne(lane);
+    if (this.#isSweeping) return;
+    this.#isSweeping = true;
+    try {
+      while (await this.#sweep(lane));
+    } finally {
+      this.#isSweeping = false;
     }
-    return { kind: 'put-off', at };
   }
 
-  async #callBack(lanes: readonly string[]): Promise<void> {
-    for (const lane of lanes) {
-      // oxlint-disable-next-line no-await-in-loop -- two at most
-      if ((await this.#parts.parking.callBack(lane, 1)) === 0) this.#parts.gate.nothingParked(lane);
+  /** Whether there may be more. */
+  async #sweep(lane: string): Promise<boolean> {
+    const { gate, parking, now } = this.#parts;
+    const { lanes, isFull } = await parking.sweepAside(gate.full(lane, now()), now());
+    gate.parked(lanes);
+    for (const swept of lanes) if (gate.hasPlace(swept, now())) await this.#callOne(swept);
+    return isFull;
+  }
+
+  /** Someone left a place in this lane: the next of it, and of another that waited for the worker's total or the group's. */
+  async #callBack(lane: string): Promise<void> {
+    const { gate, now } = this.#parts;
+    await this.#callOne(lane);
+    for (let other = gate.nextOther(lane, now()); other !== undefined; other = gate.nextOther(lane, now())) {
+      if (await this.#callOne(other)) return;
     }
+  }
+
+  async #callOne(lane: string): Promise<boolean> {
+    const { gate, parking } = this.#parts;
+    const times = gate.timesParked(lane);
+    if (times === undefined) return false;
+    const called = await parking.callBack(lane, 1);
+    if (called === 0) gate.nothingParked(lane, times);
+    return called > 0;
   }
 
   /** An attempt that began and did not end was cut short by the death of its process. */
@@ -225,4 +260,8 @@ export class BullAttempts {
   }
 }
 
-type Outcome = { kind: 'done' } | { kind: 'failed'; why: string } | { kind: 'put-off'; at: number };
+type Outcome =
+  | { kind: 'done' }
+  | { kind: 'failed'; why: string }
+  | { kind: 'put-off'; at: number }
+  | { kind: 'parked'; at: number; entering: Entering };

@@ -31,6 +31,8 @@ export interface Extra {
   readonly verdict?: 'done' | 'failed';
   /** An attempt began and has not ended: it is being made, or its process died. */
   readonly startedAt?: number;
+  /** What is written here is not what was written by us: to be set aside. */
+  readonly damaged?: true;
 }
 
 export const fields = {
@@ -63,10 +65,22 @@ export function encodeCourse({ progress, ...rest }: Course): string {
   return JSON.stringify(stored);
 }
 
-function decodeCourse(text: string | null | undefined): Course {
+/** Undefined for what is not what was written. */
+function decodeCourse(text: string | null | undefined): Course | undefined {
   if (text === null || text === undefined) return newCourse;
-  const { progress, ...rest } = JSON.parse(text) as StoredCourse;
-  return { ...rest, ...(progress === undefined ? {} : { progress: Buffer.from(progress, 'base64') }) };
+  try {
+    const { progress, ...rest } = JSON.parse(text) as StoredCourse;
+    if (!Array.isArray(rest.attempts)) return undefined;
+    return { ...rest, ...(progress === undefined ? {} : { progress: Buffer.from(progress, 'base64') }) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The course of a job that is set aside because its record was damaged. */
+export function damagedCourse(now: number): Course {
+  const why = 'the record of this job was damaged in Redis';
+  return { ...newCourse, attempts: [{ at: now, tookMs: 0, outcome: 'crashed', why }], attemptCount: 1 };
 }
 
 const wanted = [fields.course, fields.due, fields.hold, fields.verdict, fields.started, fields.failing];
@@ -92,8 +106,10 @@ function extraFrom(values: readonly (string | null)[], data: BullData): Extra {
   const [course, dueAt, hold, verdict, startedAt, failing] = values;
   // An empty `hold` says "released", which an absent one would not say of a job that was added held.
   const reason = typeof hold === 'string' ? hold : (data.hold ?? '');
+  const decoded = decodeCourse(course);
   return {
-    course: decodeCourse(course),
+    course: decoded ?? newCourse,
+    ...(decoded === undefined ? { damaged: true as const } : {}),
     dueAt: typeof dueAt === 'string' ? Number(dueAt) : data.dueAt,
     ...(reason === '' ? {} : { hold: reason }),
     ...(typeof failing === 'string' ? { failing } : {}),
@@ -106,6 +122,7 @@ function extraFrom(values: readonly (string | null)[], data: BullData): Extra {
 export function stateOf(bullState: string, extra: Extra): JobState {
   if (bullState === 'completed') return 'done';
   if (extra.verdict !== undefined) return extra.verdict;
+  if (extra.damaged === true) return 'failed';
   if (bullState === 'failed') return 'failed';
   if (bullState === 'active' && extra.startedAt !== undefined) return 'running';
   return extra.hold === undefined ? 'due' : 'held';

@@ -9,6 +9,7 @@ import { Redis } from 'ioredis';
 import { BullAttempts } from './bullmq-attempt.ts';
 import { type BullData, bullId, jobFrom } from './bullmq-job.ts';
 import { bullLanes, listBullJobs, sleepingJobs, unfinishedJobs } from './bullmq-list.ts';
+import { mendDamaged } from './bullmq-mend.ts';
 import { BullParking, bullName } from './bullmq-parking.ts';
 import { BullSteering } from './bullmq-steer.ts';
 import { defaultSetbackDelays, type SetbackDelays } from './course.ts';
@@ -143,8 +144,16 @@ class BullBackedQueue implements Queue {
       return await question();
     } catch (cause) {
       if (cause instanceof QueueFault) throw cause;
+      if (cause instanceof SyntaxError && (await this.#mend())) return this.#ask(question);
       throw new QueueFault('queue-io', 'Redis did not do what it was asked', cause);
     }
+  }
+
+  /** Whether there was anything to mend. */
+  async #mend(): Promise<boolean> {
+    const mended = await mendDamaged(this.#redis, this.#bull, this.#options.now());
+    for (const job of mended) this.#options.log.error({ job }, 'a damaged job record is set aside');
+    return mended.length > 0;
   }
 
   async add(
@@ -249,7 +258,10 @@ class BullBackedQueue implements Queue {
       // Crashes are counted by us, with their reasons.
       maxStalledCount: 1_000_000,
     });
-    this.#worker.on('error', (error) => log.warn({ error: error.message }, 'the queue’s worker met an error'));
+    this.#worker.on('error', (error) => {
+      log.warn({ error: error.message }, 'the queue’s worker met an error');
+      if (error instanceof SyntaxError) this.#background(async () => void (await this.#mend()));
+    });
     this.#timers.push(
       setInterval(() => this.#background(() => this.#readPauses()), lookAtPausesMs),
       setInterval(() => this.#background(() => this.#endOverdue()), agesEveryMs),

@@ -40,8 +40,8 @@ const sweptTogether = 50;
 export class LaneGate {
   readonly #gates: Gate[] = [];
   readonly #running = new Map<string, number>();
-  /** Lanes of which this process knows that jobs are parked; those whose turn was last come last. */
-  readonly #parked = new Set<string>();
+  /** Lanes of which this process knows that jobs are parked, and how often some were; those whose turn was last come last. */
+  readonly #parked = new Map<string, number>();
   readonly #random: () => number;
   readonly #isPaused: (lane: string) => boolean;
 
@@ -67,7 +67,7 @@ export class LaneGate {
   }
 
   #takeAll(which: (lane: string) => boolean): string[] {
-    const lanes = [...this.#parked].filter(which);
+    const lanes = [...this.#parked.keys()].filter(which);
     for (const lane of lanes) this.#parked.delete(lane);
     return lanes;
   }
@@ -79,12 +79,11 @@ export class LaneGate {
   }
 
   /** A place in the job's lane, or undefined if it is full, resting, paused, or nobody here works it. */
-  enter({ lane, about, bodyBytes }: Entering, now: number): Place | undefined {
-    const gate = this.#gates.find(({ rule }) => rule.match(lane));
-    if (gate === undefined || gate.running >= gate.rule.concurrency || !this.#mayEnter(gate, lane, now))
-      return undefined;
+  enter(entering: Entering, now: number): Place | undefined {
+    const gate = this.#gateFor(entering, now);
+    if (gate === undefined) return undefined;
+    const { lane, about, bodyBytes } = entering;
     const bytes = weightOf(gate.rule, about, bodyBytes);
-    if (gate.bytes > 0 && gate.bytes + bytes > (gate.rule.maxBytes ?? Number.POSITIVE_INFINITY)) return undefined;
     const group = gate.rule.pace?.group(lane) ?? lane;
     gate.running += 1;
     gate.bytes += bytes;
@@ -93,50 +92,65 @@ export class LaneGate {
     return { gate, lane, group, bytes };
   }
 
+  wouldEnter(entering: Entering, now: number): boolean {
+    return this.#gateFor(entering, now) !== undefined;
+  }
+
+  #gateFor({ lane, about, bodyBytes }: Entering, now: number): Gate | undefined {
+    const gate = this.#gates.find(({ rule }) => rule.match(lane));
+    if (gate === undefined || !this.#mayEnter(gate, lane, now)) return undefined;
+    const bytes = weightOf(gate.rule, about, bodyBytes);
+    return gate.bytes > 0 && gate.bytes + bytes > (gate.rule.maxBytes ?? Number.POSITIVE_INFINITY) ? undefined : gate;
+  }
+
   #mayEnter(gate: Gate, lane: string, now: number): boolean {
     const { rule, groups } = gate;
-    if (!rule.match(lane) || this.#isPaused(lane) || (this.#running.get(lane) ?? 0) >= rule.perLane) return false;
+    if (gate.running >= rule.concurrency || !rule.match(lane)) return false;
+    if (this.#isPaused(lane) || (this.#running.get(lane) ?? 0) >= rule.perLane) return false;
     if (rule.pace === undefined) return true;
     const group = rule.pace.group(lane);
     const places = Math.max(1, rule.pace.places(group));
     return (groups.get(group) ?? 0) < places && rule.pace.notBefore(group, now) <= now;
   }
 
-  /** Gives the place back; returns the lanes of which a parked job may be called back: this one, and another that was held up by the worker's total or the group's. */
-  leave({ gate, lane, group, bytes }: Place, now: number): string[] {
+  /** Gives the place back. */
+  leave({ gate, lane, group, bytes }: Place): void {
     gate.running -= 1;
     gate.bytes -= bytes;
     lower(this.#running, lane);
     lower(gate.groups, group);
-    const other = [...this.#parked].find((name) => name !== lane && this.#mayEnter(gate, name, now));
-    if (other !== undefined) this.#toTheEnd(other);
-    return [other, lane].filter((name) => name !== undefined && this.#parked.has(name)) as string[];
   }
 
-  /** Lanes take turns. */
-  #toTheEnd(lane: string): void {
-    this.#parked.delete(lane);
-    this.#parked.add(lane);
+  /** A lane, not this one, of which a parked job was held up by the worker's total or the group's and is no longer. Lanes take turns. */
+  nextOther(lane: string, now: number): string | undefined {
+    for (const [name, times] of this.#parked) {
+      if (name === lane || !this.hasPlace(name, now)) continue;
+      this.#parked.delete(name);
+      this.#parked.set(name, times);
+      return name;
+    }
+    return undefined;
   }
 
-  /** A job of this lane found no place; for how long to park it. */
-  park(lane: string, now: number): number {
-    this.#parked.add(lane);
+  /** For how long to park a job of this lane that found no place. */
+  parkingMs(lane: string, now: number): number {
     const { leastMs, mostMs } = this.#parking(lane, now);
     return leastMs + this.#random() * (mostMs - leastMs);
   }
 
   /** Jobs of these lanes were parked. */
   parked(lanes: readonly string[]): void {
-    for (const lane of lanes) this.#parked.add(lane);
+    for (const lane of lanes) this.#parked.set(lane, (this.#parked.get(lane) ?? 0) + 1);
   }
 
-  hasParked(lane: string): boolean {
-    return this.#parked.has(lane);
+  /** How often jobs of this lane were parked since it was known that none are; undefined where none are known. */
+  timesParked(lane: string): number | undefined {
+    return this.#parked.get(lane);
   }
 
-  nothingParked(lane: string): void {
-    this.#parked.delete(lane);
+  /** There was nothing parked in this lane when it had been `times` times. */
+  nothingParked(lane: string, times: number): void {
+    if (this.#parked.get(lane) === times) this.#parked.delete(lane);
   }
 
   /**
@@ -144,14 +158,15 @@ export class LaneGate {
    * place when a rest is over, and those are called back: so they are spread over a while.
    */
   full(lane: string, now: number): FullLane[] {
-    const others = [...this.#parked].filter((name) => name !== lane && !this.#hasPlace(name, now));
+    const others = [...this.#parked.keys()].filter((name) => name !== lane && !this.hasPlace(name, now));
     return [lane, ...others.slice(0, sweptTogether - 1)].map((name) => {
       const { leastMs, mostMs } = this.#parking(name, now);
       return { lane: name, leastMs, mostMs: Math.max(mostMs, leastMs + parkedMs) };
     });
   }
 
-  #hasPlace(lane: string, now: number): boolean {
+  /** As far as the job's size is not what matters. */
+  hasPlace(lane: string, now: number): boolean {
     const gate = this.#gates.find(({ rule }) => rule.match(lane));
     return gate !== undefined && this.#mayEnter(gate, lane, now);
   }

@@ -1,5 +1,7 @@
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type BullOptions, openBullQueue } from '../../queue/bullmq.ts';
+import { BullParking } from '../../queue/bullmq-parking.ts';
 import type { Queue } from '../../queue/queue.ts';
 import { job, queueContract, until } from './contract.ts';
 import { laneContract } from './contract-lanes.ts';
@@ -34,6 +36,11 @@ describe.skipIf(missing)(missing ? 'the Redis queue (skipped: no redis-server in
     return {
       open: (options = {}) => open(name, server.url, options),
       openGuest: () => open(name),
+      async damage(id: string) {
+        const redis = new Redis(server.url);
+        await redis.hset(`epost:${name}:j-${id}`, 'data', 'rubbish');
+        redis.disconnect();
+      },
       remove: async () => undefined,
     };
   };
@@ -61,6 +68,35 @@ describe.skipIf(missing)(missing ? 'the Redis queue (skipped: no redis-server in
     expect(new Set(worked.map((line) => line.split(' ')[0])).size).toBe(2);
     await one.close();
     await two.close();
+  });
+
+  test('jobs of a full lane are parked in one go, past which the others are next, and any gateway calls them back', async () => {
+    const queue = await open('parking');
+    const redis = new Redis(server.url);
+    const parking = (): BullParking => new BullParking(redis, (key) => `epost:parking:${key}`);
+    const lanes = ['deep', 'deep', 'other', 'deep', 'other', 'deep'];
+    await queue.add(lanes.map((lane, i) => job(`${i}`, { lane })));
+    const full = { lane: 'deep', leastMs: 600_000, mostMs: 900_000 };
+    expect(await parking().sweepAside([full], Date.now())).toEqual({ lanes: ['deep'], isFull: false });
+    expect(await parking().sweepAside([full], Date.now())).toEqual({ lanes: [], isFull: false });
+    const worked: string[] = [];
+    queue.work({ match: () => true, concurrency: 1, perLane: 1 }, async ({ id }) => {
+      worked.push(id);
+      return { kind: 'done', why: 'ok' };
+    });
+    await until('the others are done', async () => (await queue.counts()).done === 2);
+    expect(worked).toEqual(['2', '4']);
+    expect(await parking().callBack('deep', 1)).toBe(1);
+    await until('the oldest is done', async () => (await queue.counts()).done === 3);
+    // One that came back by itself is passed over.
+    await queue.retry('1');
+    await until('it is done', async () => (await queue.counts()).done === 4);
+    expect(await parking().callBack('deep', 10)).toBe(2);
+    await until('all are done', async () => (await queue.counts()).done === 6);
+    expect(worked.slice(2, 4)).toEqual(['0', '1']);
+    expect(await parking().callBack('deep', 10)).toBe(0);
+    redis.disconnect();
+    await queue.close();
   });
 
   test('while Redis is away nothing is accepted; when it is back, all goes on by itself, and what was attempted is known', async () => {

@@ -48,6 +48,29 @@ export function troubleContract(newHome: () => Promise<QueueHome>, scale: { read
     });
   });
 
+  describe('a damaged record', () => {
+    test('is set aside and visible, is no trouble to the others, and can be dropped', async () => {
+      await queue.add([job('before'), job('bad'), job('after'), job('held', { hold: { reason: 'h' } })]);
+      await queue.close();
+      await home.damage('bad');
+      queue = await home.open({ now });
+      const worked: string[] = [];
+      queue.work(all, async ({ id }) => {
+        worked.push(id);
+        return done;
+      });
+      await until('the others are done', async () => (await queue.counts()).done === 2);
+      await until('it is set aside', async () => (await queue.counts()).failed === 1);
+      const [bad] = await queue.list({ state: 'failed', limit: 9 });
+      expect([bad?.id, bad?.lane, bad?.attempts.at(-1)?.why]).toEqual(['bad', 'a', expect.stringContaining('damaged')]);
+      expect(await queue.list({ limit: 9 })).toHaveLength(4);
+      expect(await queue.lanes(9)).toMatchObject([{ lane: 'a', due: 0, failed: 1, held: 1 }]);
+      expect(worked.sort()).toEqual(['after', 'before']);
+      expect(await queue.drop('bad')).toBe(true);
+      await until('it is gone', async () => (await queue.counts()).failed === 0);
+    });
+  });
+
   describe('depth', () => {
     test(`with ${scale.deepLane} jobs due in one lane, another lane is worked, and what is asked is answered`, async () => {
       const body = Buffer.from('x');

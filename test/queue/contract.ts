@@ -8,6 +8,8 @@ export interface QueueHome {
   open(options?: { readonly now?: () => number; readonly keeping?: Partial<Keeping> }): Promise<Queue>;
   /** Another process's view, for looking and steering. */
   openGuest(): Promise<Queue>;
+  /** What is stored of this job is rubbish from now on. Nobody has the queue open. */
+  damage(id: string): Promise<void>;
   remove(): Promise<void>;
 }
 

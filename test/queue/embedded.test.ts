@@ -40,6 +40,11 @@ describe('the embedded queue', () => {
     return {
       open: ({ now = Date.now, keeping = {} } = {}) => openOwner(dir, now, keeping),
       openGuest: () => openEmbeddedQueue({ dir, role: 'guest', now: Date.now, log: recordingLog([]) }),
+      async damage(id: string) {
+        const root = open({ path: join(dir, 'queue.lmdb'), encoding: 'binary', overlappingSync: false, maxDbs: 16 });
+        await root.openDB<Buffer, string>('jobs', { encoding: 'binary' }).put(id, Buffer.from('rubbish'));
+        await root.close();
+      },
       remove: () => rm(dir, { recursive: true }),
     };
   };

@@ -17,8 +17,8 @@ export interface SupervisorLog {
 // A child that dies of a signal before it is ready: perhaps somebody's kill, perhaps a damaged database file.
 const maxEarlyCrashes = 3;
 
-// What is made for a message or a request is garbage right after it. Half-spaces of 32 MiB instead of 16 let most of it die before it is copied, which takes an
-// eighth of the CPU of a gateway (test/bench/README.md).
+// What is made for a message or a request is garbage right after it. Half-spaces of 32 MiB instead of 16 let most of it die before it is copied
+// (test/bench/README.md).
 const youngRoom = ['--max-semi-space-size=32'];
 
 // The C library gives each thread a heap of its own, where what threads hand to each other leaves holes: under steady load a gateway grew by 2 KB with each message,

@@ -170,7 +170,7 @@ export function troubleContract(newHome: () => Promise<QueueHome>, scale: { read
         return done;
       });
       await until('all are done', async () => (await queue.counts()).done === 20);
-      expect(most).toBe(30_000);
+      expect(most).toBeLessThanOrEqual(30_000);
     });
   });
 }

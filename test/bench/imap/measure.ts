@@ -85,15 +85,23 @@ export async function measure(
   if (client.received - before < 3_600 * half) throw new Error('the bodies were not sent');
   await asked('bodies of others, first', half, `FETCH ${others} (UID BODY.PEEK[])`);
   await asked('bodies, again', half, `FETCH ${some} (UID BODY.PEEK[])`);
-  const change = (number: number): string =>
-    `STORE ${1 + ((number * 7) % distinct)} ${number % 2 === 0 ? '-' : '+'}FLAGS (\\Flagged)`;
+  // Each changes something: what changes nothing is written by neither server.
+  const change = (sign: '+' | '-', number: number): string =>
+    `STORE ${1 + ((number * 7) % distinct)} ${sign}FLAGS (\\Flagged)`;
   const numbers = Array.from({ length: distinct }, (_, index) => index + 1);
   await timed('STORE, one by one', distinct, async () => {
-    for (const number of numbers) await client.command(change(number));
+    for (const number of numbers) await client.command(change('+', number));
   });
   await timed('STORE, not waiting between them', distinct, async () => {
-    await client.pipelined(numbers.map((number) => change(number + 1)));
+    await client.pipelined(numbers.map((number) => change('-', number)));
   });
+  await again();
+  await client.command('SELECT INBOX (CONDSTORE)');
+  await timed('STORE, told mod-sequences', 300, async () => {
+    for (const number of numbers.slice(0, 300)) await client.command(change('+', number));
+  });
+  await again();
+  await client.command('SELECT INBOX');
   await timed(`COPY until there are ${count}`, count - distinct, async () => {
     for (let have = distinct; have < count; ) {
       const more = Math.min(have, count - have);

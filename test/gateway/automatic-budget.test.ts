@@ -112,8 +112,8 @@ describe('two machines that answer each other', () => {
     await queue.add([{ id: 'person', lane: 'out:far.example', body: new Uint8Array(), about }]);
     await expect.poll(() => sent.includes('person')).toBe(true);
     expect(sent.filter((id) => id.startsWith('bounce'))).toHaveLength(3);
-    const [waiting] = await queue.list({ state: 'due', limit: 10 });
-    expect(waiting).toMatchObject({
+    const waiting = async () => (await queue.list({ state: 'due', limit: 10 }))[0];
+    await expect.poll(waiting).toMatchObject({
       putOff: expect.stringContaining('budget of automatic mail for robot@far.example'),
     });
     await handle.stop(1_000);

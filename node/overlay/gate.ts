@@ -95,6 +95,14 @@ export class Gate {
     return (await this.#states.get(connection)?.settled) ?? false;
   }
 
+  /** What is being admitted from this peer now; resolves when that is settled. Undefined where nothing is. */
+  meeting(peerId: string): Promise<unknown> | undefined {
+    const waiting = [...this.#states]
+      .filter(([connection, { peerId: admitted }]) => admitted === undefined && isOf(connection, peerId))
+      .map(([, { settled }]) => settled);
+    return waiting.length === 0 ? undefined : Promise.all(waiting);
+  }
+
   /** The admitted connections of a peer, oldest first. */
   connections(peerId: string): readonly Connection[] {
     const found: Connection[] = [];
@@ -145,4 +153,8 @@ export class Gate {
       get: (target, name) => (name === 'registrar' ? registrar : (Reflect.get(target, name) as unknown)),
     });
   }
+}
+
+function isOf(connection: Connection, peerId: string): boolean {
+  return connection.status === 'open' && connection.remotePeer.toString() === peerId;
 }

@@ -334,9 +334,11 @@ export class RingOverlay implements Overlay, Channels {
     this.#keepHouse();
     this.#dialer.hurry();
     for (const peerId of this.#peers.ids()) {
+      const probed = this.#gate.connections(peerId);
       this.request(peerId, probe, new Uint8Array(), { timeoutMs: probeMs }).then(
         () => this.#gossip.syncWith(peerId),
-        () => this.#peers.cut(peerId, 'no answer after a jump of the clock'),
+        // Only those: a direct one that has just taken the place of one through a third node ends what was asked over that.
+        () => probed.forEach((connection) => this.#gate.refuse(connection, 'no answer after a jump of the clock')),
       );
     }
     this.#locator.hurry();
@@ -378,7 +380,14 @@ export class RingOverlay implements Overlay, Channels {
 
   /** Says that a peer went down, once, when its last admitted connection is gone. */
   #noteDown(peerId: string): void {
-    if (this.#gate.connections(peerId).length > 0 || !this.#peers.remove(peerId)) return;
+    if (this.#gate.connections(peerId).length > 0 || !this.#peers.has(peerId)) return;
+    // The other side has admitted the connection that takes the place of this one a moment before us.
+    const meeting = this.#gate.meeting(peerId);
+    if (meeting !== undefined) {
+      meeting.then(() => this.#noteDown(peerId)).catch(() => undefined);
+      return;
+    }
+    this.#peers.remove(peerId);
     const member = this.#membership.table.get(peerId)?.member;
     this.#log.info({ peer: peerId }, 'peer down');
     this.#dialer.lost(peerId);

@@ -59,7 +59,11 @@ describe('what a node does after minutes', () => {
       const changes: string[] = [];
       left.onMembership(({ kind, member }) => changes.push(`${kind} ${member.owner}`));
       door.open = true;
-      vi.advanceTimersByTime(5 * minuteMs);
+      // Again where the machine was too busy for the dial.
+      await vi.waitFor(async () => {
+        vi.advanceTimersByTime(5 * minuteMs);
+        await vi.waitFor(() => expect(door.passed).toBeGreaterThan(0), { timeout: 10_000, interval: 20 });
+      }, soon);
       await vi.waitFor(async () => {
         const before = door.passed;
         await ask(left, right);
@@ -109,7 +113,7 @@ describe('a connection that was made for a question', () => {
       await vi.waitFor(async () => {
         vi.advanceTimersByTime(6 * minuteMs);
         await looked();
-        expect(node.isUp(stranger)).toBe(false);
+        expect(changes).toContain(`down ${stranger}`);
       }, soon);
       const kept = node.members().filter(({ peerId }) => peerId !== node.self.peerId);
       expect(kept.length).toBeGreaterThan(0);

@@ -14,6 +14,8 @@ export class UserPassword {
   #scram: ScramKeys | undefined;
   /** HMAC of the password that was last found right, so that a program that logs in often does not cost a scrypt each time. */
   #known: Buffer | undefined;
+  /** What is being tried now: several connections of one program come at once. */
+  #trying: { readonly digest: Buffer; readonly right: Promise<boolean> } | undefined;
 
   constructor(user: LocalUser, secrets: Secrets) {
     this.#user = user;
@@ -31,17 +33,25 @@ export class UserPassword {
   replace(login: LocalUser['login']): void {
     this.#login = login;
     this.#known = undefined;
+    this.#trying = undefined;
     this.#scram = this.#open();
   }
 
   async matches(password: string): Promise<boolean> {
     const digest = this.#secrets.digest(password);
     if (this.#known !== undefined && timingSafeEqual(this.#known, digest)) return true;
+    if (this.#trying !== undefined && timingSafeEqual(this.#trying.digest, digest)) return this.#trying.right;
     const login = this.#login;
-    const right = await passwordMatches(password, login.password);
-    // A new one may have come while the old one was tried.
-    if (right && login === this.#login) this.#known = digest;
-    return right;
+    const trying = { digest, right: passwordMatches(password, login.password) };
+    this.#trying = trying;
+    try {
+      const right = await trying.right;
+      // A new one may have come while the old one was tried.
+      if (right && login === this.#login) this.#known = digest;
+      return right;
+    } finally {
+      if (this.#trying === trying) this.#trying = undefined;
+    }
   }
 
   /** Makes the SCRAM keys of a password that was right, where there are none yet. */

@@ -1,6 +1,7 @@
 import type { Accounts, Login, ScramAccounts } from './account.ts';
 import type { Clock, Log } from './log.ts';
 import { Throttle, type ThrottleLimits, throttleLimits } from './throttle.ts';
+import { Turns } from './turns.ts';
 
 /** Waits; resolves early when the signal fires. */
 export type Sleep = (ms: number, signal: AbortSignal) => Promise<void>;
@@ -31,7 +32,7 @@ export class LoginGate {
   readonly #accounts: Accounts;
   readonly #throttle: Throttle;
   readonly #limits: ThrottleLimits;
-  readonly #checking = new Map<string, number>();
+  readonly #turns: Turns;
   readonly #now: Clock;
   readonly #sleep: Sleep;
   readonly #log: Log;
@@ -43,6 +44,7 @@ export class LoginGate {
     this.#log = options.log;
     this.#limits = options.limits ?? throttleLimits;
     this.#throttle = new Throttle(options.now, this.#limits);
+    this.#turns = new Turns(this.#limits.maxAtOnce, this.#limits.maxWaiting);
   }
 
   async login(username: string, password: string, from: { ip: string; signal: AbortSignal }): Promise<Login> {
@@ -64,34 +66,39 @@ export class LoginGate {
     check: () => Promise<Login>,
   ): Promise<Login> {
     const started = this.#now();
-    const answer = await this.#check(username, from.ip, check);
+    const answer = await this.#check(username, from, check);
     if (answer.kind !== 'refused') return answer;
     const waited = this.#now() - started;
     await this.#sleep(Math.max(0, this.#throttle.refusalDelayMs(from.ip, username) - waited), from.signal);
     return answer;
   }
 
-  async #check(username: string, ip: string, check: () => Promise<Login>): Promise<Login> {
+  async #check(
+    username: string,
+    { ip, signal }: { ip: string; signal: AbortSignal },
+    check: () => Promise<Login>,
+  ): Promise<Login> {
     if (Buffer.byteLength(username) > maxUsernameBytes) {
       return this.#refused(ip, username.slice(0, maxUsernameBytes));
     }
-    const permission = this.#throttle.permission(ip, username);
-    if (permission.kind === 'locked') {
-      this.#log.warn({ ip, username, untilMs: permission.untilMs }, 'log-in not tried: too many wrong passwords');
-      return { kind: 'refused' };
-    }
-    const checking = this.#checking.get(ip) ?? 0;
-    if (checking >= this.#limits.maxAtOnce) return { kind: 'unavailable', reason: 'too many log-ins at once' };
-    this.#checking.set(ip, checking + 1);
+    if (this.#isLocked(ip, username)) return { kind: 'refused' };
+    if (!(await this.#turns.take(ip, signal))) return { kind: 'unavailable', reason: 'too many log-ins at once' };
     try {
+      // Those before it may have been wrong.
+      if (this.#isLocked(ip, username)) return { kind: 'refused' };
       const answer = await check();
       if (answer.kind === 'account') this.#throttle.succeeded(ip, username);
       return answer.kind === 'refused' ? this.#refused(ip, username) : answer;
     } finally {
-      const left = (this.#checking.get(ip) ?? 1) - 1;
-      if (left === 0) this.#checking.delete(ip);
-      else this.#checking.set(ip, left);
+      this.#turns.leave(ip);
     }
+  }
+
+  #isLocked(ip: string, username: string): boolean {
+    const permission = this.#throttle.permission(ip, username);
+    if (permission.kind !== 'locked') return false;
+    this.#log.warn({ ip, username, untilMs: permission.untilMs }, 'log-in not tried: too many wrong passwords');
+    return true;
   }
 
   #refused(ip: string, username: string): Login {

@@ -11,6 +11,8 @@ export interface ThrottleLimits {
   readonly maxKeys: number;
   /** Passwords being checked at once for one address: each costs a core for a while. */
   readonly maxAtOnce: number;
+  /** Further ones from that address wait their turn: programs open several connections in one moment. */
+  readonly maxWaiting: number;
 }
 
 export const throttleLimits: ThrottleLimits = {
@@ -20,6 +22,7 @@ export const throttleLimits: ThrottleLimits = {
   maxDelayMs: 8_000,
   maxKeys: 20_000,
   maxAtOnce: 8,
+  maxWaiting: 100,
 };
 
 export type Permission = { readonly kind: 'try' } | { readonly kind: 'locked'; readonly untilMs: number };

@@ -95,4 +95,44 @@ describe('the way to a password check', () => {
     expect((await login.login('alice', 'x', from)).kind).toBe('unavailable');
     expect(slept).toEqual([]);
   });
+
+  it('a program that opens many connections at once gets in with all of them, a few at a time', async () => {
+    let running = 0;
+    let most = 0;
+    const accounts: Accounts = {
+      login: async () => {
+        most = Math.max(most, ++running);
+        await new Promise((resolve) => setImmediate(resolve));
+        running -= 1;
+        return { kind: 'account', account: {} as never };
+      },
+    };
+    const limits = { ...throttleLimits, maxAtOnce: 3, maxWaiting: 20 };
+    const login = new LoginGate({ accounts, now: () => 0, sleep: async () => undefined, log: silent, limits });
+    const given = new AbortController();
+    const others = { ip: '192.0.2.9', signal: from.signal };
+    const all = Array.from({ length: 23 }, async () => login.login('alice', 'x', from));
+    const oneMore = login.login('alice', 'x', from);
+    const elsewhere = login.login('alice', 'x', others);
+    expect((await oneMore).kind).toBe('unavailable');
+    expect((await elsewhere).kind).toBe('account');
+    const answers = (await Promise.all(all)).map(({ kind }) => kind);
+    expect(answers).toEqual(Array.from({ length: 23 }, () => 'account'));
+    // Three of this address and one of the other.
+    expect(most).toBe(4);
+    // Who hangs up while waiting takes no place.
+    const held = Array.from({ length: 3 }, async () => login.login('alice', 'x', from));
+    const leaving = login.login('alice', 'x', { ip: from.ip, signal: given.signal });
+    given.abort();
+    expect((await leaving).kind).toBe('unavailable');
+    await Promise.all(held);
+    expect((await login.login('alice', 'x', from)).kind).toBe('account');
+  });
+
+  it('guesses that wait their turn are not tried any more once the pair is locked out', async () => {
+    const { login, tried } = gate({ kind: 'refused' });
+    const answers = await Promise.all(Array.from({ length: 60 }, async () => login.login('alice', 'x', from)));
+    expect(answers.every(({ kind }) => kind === 'refused')).toBe(true);
+    expect(tried.length).toBeLessThan(throttleLimits.maxFailures + throttleLimits.maxAtOnce);
+  });
 });

@@ -133,6 +133,8 @@ export interface Folder {
    * Throws MailFault `unavailable` when they may come back, `no-such-message` for an unknown uid.
    */
   bytes(uid: number): Promise<Uint8Array>;
+  /** The same where it can be had without a wait, for who reads many; undefined says nothing: {@link bytes} does. */
+  bytesAtHand(uid: number): Uint8Array | undefined;
   /** Brings in what other nodes of the user have written; it comes by itself within seconds as a rule. Never rejects. */
   refresh(): Promise<void>;
   /**

@@ -249,6 +249,11 @@ export class LogFolder implements Folder {
     return this.#options.vault.fetch(entry.ref);
   }
 
+  bytesAtHand(uid: number): Uint8Array | undefined {
+    const entry = this.#index.gaps.has(uid) ? undefined : this.#index.entry(uid);
+    return entry === undefined ? undefined : this.#options.vault.atHand(entry.ref);
+  }
+
   delivered(id: Uint8Array): number | undefined {
     const uid = this.#index.knownDelivery(id)?.uid;
     return uid === undefined ? undefined : this.#index.entry(uid)?.uid;

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash as hashOf } from 'node:crypto';
 import { decode, encode } from '@ipld/dag-cbor';
 import type { ContentRef } from '../store/content.ts';
 import { type Base64Form, base64Length, writeBase64 } from './base64-form.ts';
@@ -44,7 +44,7 @@ const oneLiteral = Buffer.concat([
 
 /** The message where the manifest is nothing but one literal of that form; else undefined, and it is decoded. */
 function onlyLiteral(bytes: Uint8Array): Uint8Array | undefined {
-  const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const view = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = oneLiteral.length + 2;
   if (view.length < start + 256 || view.compare(oneLiteral, 0, oneLiteral.length, 0, oneLiteral.length) !== 0)
     return undefined;
@@ -94,5 +94,5 @@ export function segmentSlices(segment: Segment, leaf: Uint8Array | undefined): I
 }
 
 export function sha256(bytes: Uint8Array): Uint8Array {
-  return createHash('sha256').update(bytes).digest();
+  return hashOf('sha256', bytes, 'buffer');
 }

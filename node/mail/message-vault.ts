@@ -5,7 +5,7 @@ import { MailFault } from './fault.ts';
 import type { Clock, Log, MailPost } from './mail-post.ts';
 import { leaseMs } from './mail-post.ts';
 import { sha256 } from './manifest.ts';
-import { fetchMessage, storeMessage } from './message.ts';
+import { fetchMessage, messageAtHand, storeMessage } from './message.ts';
 import { type MessageRef, maxMessageBytes } from './message-ref.ts';
 import { placeholder } from './placeholder.ts';
 import type { Summaries } from './summaries.ts';
@@ -85,6 +85,14 @@ export class MessageVault {
     }
   }
 
+  /** The message where it is in memory or can be had without a wait; undefined says nothing: {@link fetch} does. */
+  atHand(ref: MessageRef): Uint8Array | undefined {
+    const key = Buffer.from(ref.hash).toString('hex');
+    const bytes = this.#kept.get(key) ?? messageAtHand(this.#options.post.store, ref);
+    if (bytes !== undefined) this.#keep(key, bytes);
+    return bytes;
+  }
+
   async #fetch(key: string, ref: MessageRef): Promise<Uint8Array> {
     const bytes = await fetchMessage(this.#options.post.store, ref);
     this.#keep(key, bytes);
@@ -117,6 +125,7 @@ export class MessageVault {
     this.#kept.delete(key);
     this.#kept.set(key, bytes);
     this.#bytes += bytes.length;
+    if (this.#bytes <= keepBytes) return;
     for (const [oldest, old] of this.#kept) {
       if (this.#bytes <= keepBytes) break;
       this.#kept.delete(oldest);

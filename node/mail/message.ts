@@ -1,8 +1,16 @@
 import { createHash } from 'node:crypto';
-import { type BlockSink, type BlockSource, getContent, type Lease, putContent } from '../store/content.ts';
+import { equalBytes } from '../identity/canonical.ts';
+import {
+  type BlockSink,
+  type BlockSource,
+  contentAtHand,
+  getContent,
+  type Lease,
+  putContent,
+} from '../store/content.ts';
 import { readBase64 } from './base64-form.ts';
 import { asMailFault, MailFault } from './fault.ts';
-import { decodeManifest, encodeManifest, type Segment, segmentLength, segmentSlices } from './manifest.ts';
+import { decodeManifest, encodeManifest, type Segment, segmentLength, segmentSlices, sha256 } from './manifest.ts';
 import { type MessageRef, maxMessageBytes } from './message-ref.ts';
 import { leavesOf } from './mime-leaves.ts';
 import { inSlices, sha256InSlices } from './slices.ts';
@@ -154,6 +162,24 @@ export async function fetchMessage(source: BlockSource, ref: MessageRef): Promis
     return bytes;
   } catch (error) {
     throw asMailFault(error, 'a message could not be fetched');
+  }
+}
+
+/**
+ * The same of a message that is one block and can be had without a wait, as most mail on a node of its own is: at once, verified as well. Undefined
+ * for any other, and for one with which something is the matter: {@link fetchMessage} says what.
+ */
+export function messageAtHand(source: BlockSource, ref: MessageRef): Uint8Array | undefined {
+  if (ref.size > maxWholeBytes) return undefined;
+  try {
+    const skeleton = contentAtHand(source, ref.manifest);
+    const segments = skeleton === undefined ? [] : decodeManifest(skeleton, ref.size);
+    const [only] = segments;
+    if (only?.kind !== 'literal' || segments.length > 1) return undefined;
+    return equalBytes(sha256(only.bytes), ref.hash) ? only.bytes : undefined;
+  } catch (error) {
+    if (asMailFault(error, '') instanceof MailFault) return undefined;
+    throw error;
   }
 }
 

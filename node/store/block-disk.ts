@@ -140,6 +140,13 @@ export class BlockDisk {
     return { kind: 'damaged' };
   }
 
+  /** The block, verified, where nothing has to be written for it to be had; undefined says no more than that {@link get} is to be asked. */
+  atHand(key: Uint8Array): Uint8Array | undefined {
+    const bytes = this.#blocks.get(key);
+    if (bytes === undefined || !equalBytes(sha256(bytes), key) || this.#trash.doesExist(key)) return undefined;
+    return bytes;
+  }
+
   /** The leases that go along when a block moves. */
   carried(key: Uint8Array): PaidLease[] {
     return this.leases.of(key).slice(0, maxLeasesCarried);

@@ -67,6 +67,8 @@ export interface BlockSink {
 /** Where blocks can be had. What it gives is verified; throws StoreFault `missing` (all proper holders said no) or `unavailable`. */
 export interface BlockSource {
   fetch(key: Uint8Array): Promise<Uint8Array>;
+  /** The block, verified as well, where it can be had without a wait. Undefined says nothing: {@link fetch} does. */
+  atHand?(key: Uint8Array): Uint8Array | undefined;
 }
 
 type Row = readonly [Uint8Array, Uint8Array, number, number];
@@ -228,7 +230,11 @@ export async function putContent(
 }
 
 async function fetchPlain(source: BlockSource, ref: ContentRef): Promise<Uint8Array> {
-  const plain = decryptBlock(await source.fetch(ref.key), ref.secret);
+  return opened(await source.fetch(ref.key), ref);
+}
+
+function opened(block: Uint8Array, ref: ContentRef): Uint8Array {
+  const plain = decryptBlock(block, ref.secret);
   if (ref.kind === 'block' && plain.length !== ref.size)
     throw new StoreFault('invalid', 'a block is not of the size its reference names');
   return plain;
@@ -281,6 +287,12 @@ export async function getContent(source: BlockSource, ref: ContentRef): Promise<
     at += chunk.length;
   }
   return whole;
+}
+
+/** The same of content that is one block and can be had without a wait; undefined for any other. Throws StoreFault `invalid`. */
+export function contentAtHand(source: BlockSource, ref: ContentRef): Uint8Array | undefined {
+  const block = ref.kind === 'block' ? source.atHand?.(ref.key) : undefined;
+  return block === undefined ? undefined : opened(block, ref);
 }
 
 /** The keys of all blocks that a content is made of. Reads its manifests only. Throws what {@link readContent} throws. */

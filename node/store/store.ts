@@ -62,6 +62,7 @@ export interface Store extends BlockSink, BlockSource {
   insert(blocks: readonly Block[], lease: Lease, options?: InsertOptions): Promise<InsertResult>;
   /** Whether a copy of the block lies on this node's own disk. Asks nobody. */
   has(key: Uint8Array): boolean;
+  atHand(key: Uint8Array): Uint8Array | undefined;
   /** Puts a signed head at its holders. Throws StoreFault `quorum`, `stale` (a newer one exists) or `fork` (another of the same version). */
   putHead(head: Uint8Array): Promise<{ copies: number }>;
   /** The newest valid head known to the holders; more than one is a fork. `sure`: no acknowledged newer head can have been missed. */
@@ -239,6 +240,11 @@ class RingStore implements Store {
     const fetched = this.#background.during(() => this.#fetch(key)).finally(() => this.#fetching.delete(name));
     this.#fetching.set(name, fetched);
     return fetched;
+  }
+
+  /** Of the own disk alone. */
+  atHand(key: Uint8Array): Uint8Array | undefined {
+    return this.#background.signal.aborted ? undefined : this.#disk.blocks.atHand(key);
   }
 
   /** The own disk first; what comes from elsewhere and belongs here, or to another that lacks it, is put there afterwards. */

@@ -47,6 +47,12 @@ export class BlockShelf implements BlockSink, BlockSource {
     return bytes;
   }
 
+  /** Blocks that would have to be fetched from elsewhere are not. */
+  atHand(key: Uint8Array): Uint8Array | undefined {
+    const name = Buffer.from(key).toString('hex');
+    return this.silent.has(name) ? undefined : this.blocks.get(name);
+  }
+
   get bytes(): number {
     return [...this.blocks.values()].reduce((sum, block) => sum + block.length, 0);
   }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { contentsOf, fetchMessage, type MessageRef, storeMessage } from '../../../node/mail/message.ts';
+import { contentsOf, fetchMessage, type MessageRef, messageAtHand, storeMessage } from '../../../node/mail/message.ts';
 import { decodeMessageRef, encodeMessageRef } from '../../../node/mail/message-ref.ts';
 import type { Address } from '../../../policy/address.ts';
 import { BlockShelf } from './block-shelf.ts';
@@ -25,6 +25,7 @@ async function roundTrip(bytes: Uint8Array): Promise<BlockShelf> {
   return shelf;
 }
 
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 const attachment = noise(100 * KiB);
 const text = base64Lines(attachment);
 
@@ -192,5 +193,36 @@ describe('a message that is not there', () => {
   it('its hash is that of the octets', async () => {
     const bytes = octets('Subject: x', '', 'text');
     expect(Buffer.from((await stored(bytes)).ref.hash)).toEqual(createHash('sha256').update(bytes).digest());
+  });
+});
+
+describe('a message at hand', () => {
+  it('is the message where that is one block, whatever is in it', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 2_000 }), async (bytes) => {
+        const { shelf, ref } = await stored(bytes);
+        expect(Buffer.compare(messageAtHand(shelf, ref)!, bytes)).toBe(0);
+      }),
+    );
+    const { shelf, ref } = await stored(noise(48 * KiB));
+    expect(messageAtHand(shelf, ref)).toEqual(noise(48 * KiB));
+  });
+
+  const small = octets('Subject: x', '', 'line\r\n'.repeat(700));
+  const rows: readonly [string, Uint8Array, (shelf: BlockShelf, ref: MessageRef) => MessageRef][] = [
+    ['one of several blocks', withAttachment(attachment), (_, ref) => ref],
+    ['one that is elsewhere', small, (shelf, ref) => (shelf.silent.add(hex(ref.manifest.key)), ref)],
+    ['one that is nowhere', small, (shelf, ref) => (shelf.blocks.clear(), ref)],
+    ['one of another hash than its reference says', small, (_, ref) => ({ ...ref, hash: Buffer.alloc(32, 1) })],
+    ['one of another size', small, (_, ref) => ({ ...ref, size: ref.size - 1 })],
+    [
+      'one whose block does not open',
+      small,
+      (_, ref) => ({ ...ref, manifest: { ...ref.manifest, secret: Buffer.alloc(32) } }),
+    ],
+  ];
+  it.each(rows)('is not %s: that is for fetchMessage to tell', async (_, bytes, change) => {
+    const { shelf, ref } = await stored(bytes);
+    expect(messageAtHand(shelf, change(shelf, ref))).toBeUndefined();
   });
 });

@@ -176,12 +176,15 @@ function isOfHeader({ section: { path, text } }: Extract<FetchItem, { kind: 'sec
 /** What to send of each message, made ready once: there may be 100,000 of them. */
 interface Plan {
   readonly needs: ReadonlySet<Need>;
+  /** Whether parts have to be decoded, which takes turns of the event loop. */
+  readonly decodes: boolean;
   readonly items: readonly { readonly item: FetchItem; readonly text: (message: Shown) => string }[];
 }
 
 function planOf(items: readonly FetchItem[]): Plan {
   return {
     needs: new Set(items.map(needOf)),
+    decodes: items.some(({ kind }) => kind === 'binary' || kind === 'binary-size'),
     items: items.map((item) => ({ item, text: isBody(item) || item.kind === 'binary-size' ? noText : itemText(item) })),
   };
 }
@@ -195,14 +198,8 @@ function outlineOnly(folder: FolderView['folder'], { uid }: Numbered['entry'], {
   return outline === undefined ? undefined : new Loaded(outline.header, outline);
 }
 
-/** The whole message; undefined when it is gone. Its outline is kept when it was asked for. */
-async function load(
-  folder: FolderView['folder'],
-  entry: Numbered['entry'],
-  { plan, ahead }: Sending,
-): Promise<Loaded | undefined> {
-  const bytes = await ahead.bytes(entry);
-  if (bytes === undefined) return undefined;
+/** A whole message. Its outline is kept when it was asked for. */
+function loadedOf(folder: FolderView['folder'], entry: Numbered['entry'], bytes: Uint8Array, plan: Plan): Loaded {
   const loaded = new Loaded(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), undefined);
   // What stands in for a message that is lost has another size, and is not remembered.
   if (plan.needs.has('outline') && bytes.length === entry.size) keepOutline(folder, entry.uid, loaded.outline);
@@ -219,8 +216,20 @@ function fetchOne(session: Session, view: FolderView, message: Numbered, sending
   const { plan } = sending;
   const read = needsMessage(plan);
   const kept = read ? outlineOnly(view.folder, message.entry, plan) : undefined;
-  if (read && kept === undefined) return fetchRead(session, view.folder, message, sending);
-  return put(writer, message, { entry: message.entry, loaded: kept }, plan, noneDecoded)
+  if (!read || kept !== undefined) return send(writer, message, kept, plan);
+  const bytes = sending.ahead.bytes(message.entry);
+  if (bytes instanceof Promise || plan.decodes) return fetchRead(session, view.folder, message, { plan, bytes });
+  return bytes === undefined ? 'gone' : send(writer, message, loadedOf(view.folder, message.entry, bytes, plan), plan);
+}
+
+function send(
+  writer: Writer,
+  message: Numbered,
+  loaded: Loaded | undefined,
+  plan: Plan,
+  decoded = noneDecoded,
+): Answer | Promise<Answer> {
+  return put(writer, message, { entry: message.entry, loaded }, plan, decoded)
     ? writer.flush().then(() => 'sent' as const)
     : 'sent';
 }
@@ -231,11 +240,11 @@ async function fetchRead(
   { connection: { writer } }: Session,
   folder: FolderView['folder'],
   message: Numbered,
-  sending: Sending,
+  { plan, bytes: coming }: { readonly plan: Plan; readonly bytes: ReturnType<ReadAhead['bytes']> },
 ): Promise<Answer> {
-  const { plan } = sending;
-  const loaded = await load(folder, message.entry, sending);
-  if (loaded === undefined) return 'gone';
+  const bytes = await coming;
+  if (bytes === undefined) return 'gone';
+  const loaded = loadedOf(folder, message.entry, bytes, plan);
   const decoded = new Map<FetchItem, Buffer | undefined>();
   for (const { item } of plan.items) {
     if (item.kind !== 'binary' && item.kind !== 'binary-size') continue;
@@ -243,8 +252,7 @@ async function fetchRead(
     if (binary === 'unknown-encoding') return binary;
     decoded.set(item, binary);
   }
-  if (put(writer, message, { entry: message.entry, loaded }, plan, decoded)) await writer.flush();
-  return 'sent';
+  return send(writer, message, loaded, plan, decoded);
 }
 
 /** One response, handed to the writer without a wait: of a message that is in memory nothing is copied before it is sent. */

@@ -7,11 +7,13 @@ const messagesAhead = 8;
 // Some letters; large messages are read one by one.
 const bytesAhead = 1024 * 1024;
 
-/** The messages of a FETCH in their order: those that come next are being fetched while one is sent. */
+type Message = Uint8Array | undefined;
+
+/** The messages of a FETCH in their order: those that come next are read, or being fetched, while one is sent. */
 export class ReadAhead {
   readonly #folder: Folder;
   readonly #messages: readonly Numbered[];
-  readonly #ahead = new Map<number, Promise<Uint8Array | undefined>>();
+  readonly #ahead = new Map<number, Message | Promise<Message>>();
   #next = 0;
   #bytes = 0;
 
@@ -20,19 +22,22 @@ export class ReadAhead {
     this.#messages = messages;
   }
 
-  /** The message; undefined when it is gone. To be asked in order. Throws what {@link Folder.bytes} throws else. */
-  async bytes({ uid, size }: Numbered['entry']): Promise<Uint8Array | undefined> {
+  /**
+   * The message, at once where it need not be waited for; undefined when it is gone. To be asked in order. Throws, or rejects with, what
+   * {@link Folder.bytes} throws else.
+   */
+  bytes({ uid, size }: Numbered['entry']): Message | Promise<Message> {
     this.#begin();
     const begun = this.#ahead.get(uid);
-    if (begun === undefined) return await this.#fetch(uid);
+    if (begun === undefined) return this.#read(uid);
     this.#ahead.delete(uid);
     this.#bytes -= size;
-    return await begun;
+    return begun;
   }
 
   /** Resolves when nothing is being fetched any more. */
   async end(): Promise<void> {
-    await Promise.allSettled(this.#ahead.values());
+    await Promise.allSettled([...this.#ahead.values()].filter((one) => one instanceof Promise));
   }
 
   #begin(): void {
@@ -41,15 +46,19 @@ export class ReadAhead {
       if (entry === undefined) return;
       if (entry.size > bytesAhead) continue;
       if (this.#bytes + entry.size > bytesAhead) return;
-      const begun = this.#fetch(entry.uid);
+      const begun = this.#read(entry.uid);
       // Met when its turn comes, or by end().
-      begun.catch(() => undefined);
+      if (begun instanceof Promise) begun.catch(() => undefined);
       this.#ahead.set(entry.uid, begun);
       this.#bytes += entry.size;
     }
   }
 
-  async #fetch(uid: number): Promise<Uint8Array | undefined> {
+  #read(uid: number): Message | Promise<Message> {
+    return this.#folder.bytesAtHand(uid) ?? this.#fetch(uid);
+  }
+
+  async #fetch(uid: number): Promise<Message> {
     try {
       return await this.#folder.bytes(uid);
     } catch (fault) {

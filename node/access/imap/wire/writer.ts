@@ -12,15 +12,41 @@ export class WriterFault extends Error {
 // Small pieces are joined up to a few TLS records, so that a line is not a packet; and no more than that is handed to the socket at once.
 const portionBytes = 65_536;
 
+// Portions that were sent and may be filled again: the pages of new ones cost more than what is put into them. Those of a few busy connections.
+const spare = new Set<Buffer>();
+const maxSpare = 16;
+const own = new WeakSet<Uint8Array>();
+
+/** Room for so many octets, or for a full portion of them. */
+function portionFor(bytes: number): Buffer {
+  if (bytes < portionBytes / 2) return Buffer.allocUnsafe(bytes);
+  for (const portion of spare) {
+    spare.delete(portion);
+    return portion;
+  }
+  const portion = Buffer.allocUnsafeSlow(portionBytes);
+  own.add(portion);
+  return portion;
+}
+
+/** To be told when the socket has done with it. */
+function giveBack(portion: Uint8Array): void {
+  if (own.has(portion) && spare.size < maxSpare) spare.add(portion as Buffer);
+}
+
+function pieceOf(part: string | Uint8Array, from: number, to: number): string | Uint8Array {
+  return typeof part === 'string' ? part.slice(from, to) : part.subarray(from, to);
+}
+
 /**
- * Sends to a client that may read slowly. Nothing is copied or buffered beyond one portion and what the socket holds; who writes
+ * Sends to a client that may read slowly. Nothing is buffered beyond one portion and what the socket holds; who writes
  * waits, and a client that takes nothing for `stallMs` loses its connection (WriterFault).
  */
 export class Writer {
   #socket: Socket;
   readonly #stallMs: number;
   #text = '';
-  #pending: Uint8Array[] = [];
+  #pending: (string | Uint8Array)[] = [];
   #pendingBytes = 0;
 
   constructor(socket: Socket, stallMs: number) {
@@ -42,7 +68,7 @@ export class Writer {
   put(part: string | Uint8Array): boolean {
     if (typeof part === 'string') this.#text += part;
     else {
-      this.#textToBytes();
+      this.#endText();
       this.#pending.push(part);
     }
     this.#pendingBytes += part.length;
@@ -54,37 +80,47 @@ export class Writer {
   }
 
   async flush(): Promise<void> {
-    if (this.#pendingBytes === 0) return;
-    this.#textToBytes();
+    const bytes = this.#pendingBytes;
+    if (bytes === 0) return;
+    this.#endText();
     const pending = this.#pending;
     this.#pending = [];
     this.#pendingBytes = 0;
-    let portion: Uint8Array[] = [];
-    let bytes = 0;
+    let portion = portionFor(bytes);
+    let end = 0;
     for (const part of pending) {
       for (let at = 0; at < part.length; ) {
-        const piece = part.subarray(at, at + portionBytes - bytes);
-        at += piece.length;
-        bytes += piece.length;
-        portion.push(piece);
-        if (bytes < portionBytes) continue;
+        const length = Math.min(part.length - at, portionBytes - end);
+        const piece = length === part.length ? part : pieceOf(part, at, at + length);
+        at += length;
+        // What fills a portion by itself is sent as it lies.
+        if (length === portionBytes && typeof piece !== 'string') {
+          await this.#send(piece);
+          continue;
+        }
+        if (typeof piece === 'string') portion.write(piece, end, 'latin1');
+        else portion.set(piece, end);
+        end += length;
+        if (end < portionBytes) continue;
         await this.#send(portion);
-        [portion, bytes] = [[], 0];
+        portion = portionFor(bytes);
+        end = 0;
       }
     }
-    if (bytes > 0) await this.#send(portion);
+    if (end > 0) await this.#send(portion, end);
   }
 
-  async #send(portion: readonly Uint8Array[]): Promise<void> {
-    const [only] = portion;
+  async #send(portion: Uint8Array, end = portion.length): Promise<void> {
     if (this.#socket.destroyed || !this.#socket.writable) throw new WriterFault('closed', 'the client is gone');
-    const taken = this.#socket.write(portion.length === 1 && only !== undefined ? only : Buffer.concat(portion));
+    const taken = this.#socket.write(end === portion.length ? portion : portion.subarray(0, end), (failed) => {
+      if (!failed) giveBack(portion);
+    });
     if (!taken) await this.#drained();
   }
 
-  #textToBytes(): void {
+  #endText(): void {
     if (this.#text === '') return;
-    this.#pending.push(Buffer.from(this.#text, 'latin1'));
+    this.#pending.push(this.#text);
     this.#text = '';
   }
 

@@ -5,10 +5,11 @@ import { MailFault } from '../../../../node/mail/fault.ts';
 import type { Folder } from '../../../../node/mail/folder.ts';
 
 /** A folder whose messages come when the test says so. */
-function slowFolder(sizes: readonly number[]) {
+function slowFolder(sizes: readonly number[], atHand: ReadonlySet<number> = new Set()) {
   const asked: number[] = [];
   const coming = sizes.map(() => Promise.withResolvers<Uint8Array>());
   const folder = {
+    bytesAtHand: (uid: number) => (atHand.has(uid) ? Buffer.from([uid]) : undefined),
     bytes: async (uid: number) => {
       asked.push(uid);
       return await coming[uid - 1]!.promise;
@@ -27,6 +28,19 @@ describe('reading ahead', () => {
     expect((await first)?.[0]).toBe(1);
     for (const { entry } of messages.slice(1)) expect((await ahead.bytes(entry))?.[0]).toBe(entry.uid);
     expect(asked).toEqual(messages.map(({ entry }) => entry.uid));
+  });
+
+  it('gives at once what is at hand, in its order, and waits for the others alone', async () => {
+    const { asked, coming, ahead, messages } = slowFolder([1, 1, 1, 1], new Set([1, 3]));
+    expect(ahead.bytes(messages[0]!.entry)).toEqual(Buffer.from([1]));
+    expect(asked).toEqual([2, 4]);
+    const second = ahead.bytes(messages[1]!.entry);
+    coming[1]!.resolve(Buffer.from([2]));
+    expect(await second).toEqual(Buffer.from([2]));
+    expect(ahead.bytes(messages[2]!.entry)).toEqual(Buffer.from([3]));
+    coming[3]!.resolve(Buffer.from([4]));
+    expect(await ahead.bytes(messages[3]!.entry)).toEqual(Buffer.from([4]));
+    expect(asked).toEqual([2, 4]);
   });
 
   it('keeps a megabyte of them at most, and reads larger ones by themselves', async () => {

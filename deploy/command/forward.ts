@@ -22,7 +22,11 @@ async function ask(given: Given, set?: { to: readonly string[]; keep: boolean })
   if (told.kind === 'away')
     throw new HomeFault('in-use', 'the node of this home does not run; start it with `epost up` or `epost node`');
   const answer = told.value as ForwardAnswer;
-  if ('trouble' in answer) throw new HomeFault('not-done', `${user}: ${answer.trouble}`);
+  if ('trouble' in answer) {
+    if (answer.isStranger === true)
+      throw new HomeFault('no-such-user', `${user} ${answer.trouble}; \`epost user list\` shows who has`);
+    throw new HomeFault('not-done', `${user}: ${answer.trouble}`);
+  }
   if (given.switches.has('json')) printJson({ user, ...answer });
   else if (answer.to.length === 0) print(`mail for ${user} stays here`);
   else print(`mail for ${user} goes to ${answer.to.join(', ')}${answer.keep ? ', and a copy stays' : ''}`);

@@ -175,15 +175,25 @@ export const listMembers: Command = {
   },
 };
 
-/** What to say of it beside that it is done. */
-async function change(layout: Layout, list: Address, changes: readonly ListChange[]): Promise<string> {
+interface Done {
+  /** What to say of it beside that it is done. */
+  readonly more: string;
+  readonly waits: boolean;
+  /** Who was to be removed, and was no member. */
+  readonly wereNone: readonly string[];
+}
+
+async function change(layout: Layout, list: Address, changes: readonly ListChange[]): Promise<Done> {
   const told = await askNode(layout, 'list-change', { list, changes });
   if (told.kind === 'away')
     throw new HomeFault('in-use', 'the node of this home does not run; start it with `epost up` or `epost node`');
   const answer = told.value as ChangeAnswer;
   if ('trouble' in answer) throw new HomeFault('no-such-list', `${list} ${answer.trouble}`);
-  if ('waits' in answer) return '; its machine does not answer, and will do it when it is back';
-  return answer.members === 'unknown' ? '' : `, which has ${answer.members} members now`;
+  if ('waits' in answer)
+    return { more: '; its machine does not answer, and will do it when it is back', waits: true, wereNone: [] };
+  const { members, wereNone = [] } = answer;
+  const has = members === 1 ? '1 member' : `${members} members`;
+  return { more: members === 'unknown' ? '' : `, which has ${has} now`, waits: false, wereNone };
 }
 
 function changeMembers(kind: 'add' | 'remove', summary: string, done: string): Command {
@@ -203,10 +213,15 @@ function changeMembers(kind: 'add' | 'remove', summary: string, done: string): C
       const changes: ListChange[] = [];
       for (let at = 0; at < all.length; at += maxChanged)
         changes.push({ kind, members: all.slice(at, at + maxChanged) });
-      const more = await change(home(given), list, changes);
-      if (given.switches.has('json')) printJson({ list, [kind]: all, waits: more.startsWith(';') });
-      else print(`${done} ${list}${more}`);
-      return exitCodes.done;
+      const { more, waits, wereNone } = await change(home(given), list, changes);
+      const changed = all.filter((one) => !wereNone.includes(one));
+      if (given.switches.has('json'))
+        printJson({ list, [kind]: changed, waits, ...(wereNone.length === 0 ? {} : { wereNone }) });
+      else {
+        if (changed.length > 0) print(`${done} ${list}${more}`);
+        if (wereNone.length > 0) process.stderr.write(`epost: not on ${list}: ${wereNone.join(', ')}\n`);
+      }
+      return changed.length > 0 ? exitCodes.done : exitCodes.notFound;
     },
   };
 }
@@ -226,8 +241,9 @@ export const listSet: Command = {
     const [before] = await shown(layout, list);
     const { posting: who = before?.posting ?? 'ring', owner: names } = given.values;
     const owners = names === undefined ? (before?.owners ?? []) : ownersIn(names);
-    const more = await change(layout, list, [{ kind: 'settings', posting: isPosting(who) ? who : 'ring', owners }]);
-    if (given.switches.has('json')) printJson({ list, posting: who, owners, waits: more.startsWith(';') });
+    const settings = { kind: 'settings', posting: isPosting(who) ? who : 'ring', owners } as const;
+    const { more, waits } = await change(layout, list, [settings]);
+    if (given.switches.has('json')) printJson({ list, posting: who, owners, waits });
     else print(`${list}: written to by ${who}, owned by ${owners.join(', ')}${more}`);
     return exitCodes.done;
   },

@@ -1,5 +1,5 @@
 import { closest } from '../../policy/problem.ts';
-import { InputFault } from '../config/problem.ts';
+import { InputFault, type InputProblem } from '../config/problem.ts';
 import { faultAnswer } from './fault-answer.ts';
 import { type Command, exitCodes, helpOf, readArguments } from './line.ts';
 
@@ -51,24 +51,38 @@ function answerNoCommand(commands: readonly Command[], args: readonly string[], 
     screen.out(overview(family));
     return second === undefined ? exitCodes.badInput : exitCodes.done;
   }
-  const written = family.length > 0 ? `${first} ${second ?? ''}` : first;
+  const fault =
+    family.length > 0 && second?.startsWith('-') === true ? halfCommand(first, family) : unknownCommand(commands, args);
+  const answer = faultAnswer(new InputFault([fault]));
+  if (args.includes('--json')) screen.out(`${JSON.stringify({ error: answer.json })}\n`);
+  screen.err(answer.text);
+  return answer.exitCode;
+}
+
+/** `list --home …`: the first word of several commands, and an option where the second should be. */
+function halfCommand(first: string, family: readonly Command[]): InputProblem {
+  return {
+    file: 'command line',
+    path: '',
+    found: `half a command, ${JSON.stringify(first)}`,
+    expected: `one of ${family.map(({ name }) => `\`${name}\``).join(', ')}`,
+    suggestion: `see \`epost ${first} --help\``,
+  };
+}
+
+function unknownCommand(commands: readonly Command[], [first = '', second = '']: readonly string[]): InputProblem {
+  const written = commands.some(({ name }) => name.startsWith(`${first} `)) ? `${first} ${second}` : first;
   const near = closest(
     written,
     commands.map(({ name }) => name),
   );
-  const fault = new InputFault([
-    {
-      file: 'command line',
-      path: '',
-      found: `the unknown command ${JSON.stringify(written)}`,
-      expected: 'a command of `epost --help`',
-      suggestion: near === undefined ? 'see `epost --help`' : `did you mean \`epost ${near}\`?`,
-    },
-  ]);
-  const answer = faultAnswer(fault);
-  if (args.includes('--json')) screen.out(`${JSON.stringify({ error: answer.json })}\n`);
-  screen.err(answer.text);
-  return answer.exitCode;
+  return {
+    file: 'command line',
+    path: '',
+    found: `the unknown command ${JSON.stringify(written)}`,
+    expected: 'a command of `epost --help`',
+    suggestion: near === undefined ? 'see `epost --help`' : `did you mean \`epost ${near}\`?`,
+  };
 }
 
 function overview(commands: readonly Command[]): string {

@@ -9,6 +9,11 @@ import { type Command, exitCodes } from './line.ts';
 import { homeOf, homeOption, jsonOption } from './options.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
 
+function isDay(text: string): boolean {
+  const at = /^\d{4}-\d{2}-\d{2}$/.test(text) ? Date.parse(text) : Number.NaN;
+  return !Number.isNaN(at) && dayOf(at) === text;
+}
+
 export const tlsReportCommand: Command = {
   name: 'tls report',
   summary: 'how secure the connections were over which mail went out on a day, by domain',
@@ -21,7 +26,7 @@ export const tlsReportCommand: Command = {
     day: {
       value: 'YYYY-MM-DD',
       help: 'the day (default: today)',
-      check: (text) => (/^\d{4}-\d{2}-\d{2}$/.test(text) ? undefined : 'a day such as 2026-11-26'),
+      check: (text) => (isDay(text) ? undefined : 'a day such as 2026-11-26'),
     },
     domain: {
       value: 'NAME',
@@ -42,7 +47,7 @@ export const tlsReportCommand: Command = {
       const days = daysIn(layout.gateway.tlsReports);
       const kept = days.length === 0 ? 'nothing is kept yet' : `kept are ${days[0]} to ${days.at(-1)}`;
       process.stderr.write(
-        `epost: nothing was sent ${wanted === undefined ? '' : `to ${wanted} `}on ${day}; ${kept}\n`,
+        `epost: no connections to MX hosts${wanted === undefined ? '' : ` of ${wanted}`} are counted for ${day}; ${kept}\n`,
       );
       return exitCodes.notFound;
     }

@@ -1,11 +1,12 @@
 import type { Decision } from '../../policy/decide.ts';
 import { explain } from '../../policy/explain.ts';
+import { InputFault } from '../config/problem.ts';
 import { layoutOf } from '../home/layout.ts';
 import { readRing } from '../home/ring-files.ts';
 import { pastEvidence } from '../trace/decisions.ts';
 import { firstTraceIdAt, readTraceId } from '../trace/id.ts';
 import { factText, type StoredEvent, TraceStore } from '../trace/store.ts';
-import { type Command, exitCodes } from './line.ts';
+import { type Command, exitCodes, type Given } from './line.ts';
 import { homeOf, homeOption, jsonOption, numberBetween } from './options.ts';
 import { print, printable, printJson, tableText } from './screen.ts';
 import { verifyTrace } from './trace-verify.ts';
@@ -35,6 +36,7 @@ export const trace: Command = {
     last: { value: 'N', help: `without an id: how many (default: ${defaultRecent})`, check: numberBetween(1, 10_000) },
   },
   run: async (given) => {
+    checkTogether(given);
     const layout = layoutOf(homeOf(given.values, process.env));
     readRing(layout);
     const store = new TraceStore({
@@ -64,6 +66,27 @@ export const trace: Command = {
     }
   },
 };
+
+/** What says something only beside something else: a script whose id came out empty must not read `done` from --verify. */
+function checkTogether({ positionals, switches, values }: Given): void {
+  const noId = positionals[0] === undefined;
+  const lacks = (path: string, expected: string, suggestion: string) => ({
+    file: 'command line',
+    path,
+    found: 'it alone',
+    expected,
+    suggestion,
+  });
+  const problems = [
+    ...['verify', 'full']
+      .filter((name) => noId && switches.has(name))
+      .map((name) => lacks(`--${name}`, 'an ID with it', '`epost trace` shows the ids of the newest messages')),
+    ...(values['message'] !== undefined && !switches.has('verify')
+      ? [lacks('--message', '--verify with it', 'see `epost trace --help`')]
+      : []),
+  ];
+  if (problems.length > 0) throw new InputFault(problems);
+}
 
 function showRecent(store: TraceStore, count: number, asJson: boolean): number {
   const recent = store

@@ -8,7 +8,8 @@ const asked = z.strictObject({
   set: z.strictObject({ to: z.array(z.string().max(320)).max(maxTargets), keep: z.boolean() }).optional(),
 });
 
-export type ForwardAnswer = { readonly trouble: string } | Instruction;
+/** `isStranger`: the trouble is that this node has no such user. */
+export type ForwardAnswer = { readonly trouble: string; readonly isStranger?: true } | Instruction;
 
 /** Where a user of this node has his mail forwarded to; with `set`, from now on. */
 export async function forwardOf(users: LocalUsers, args: unknown): Promise<ForwardAnswer> {

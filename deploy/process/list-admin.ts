@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { readPublicList } from '../../node/mail/list/list-log.ts';
-import { type ListChange, type ListState, maxChanged, mayPost } from '../../node/mail/list/list-state.ts';
+import { isMember, type ListChange, type ListState, maxChanged, mayPost } from '../../node/mail/list/list-state.ts';
 import type { Post } from '../../node/post/post.ts';
 import { type ListRecord, maxOwners, postings } from '../../node/store/directory.ts';
 import { type Address, parseAddress, withoutTag } from '../../policy/address.ts';
@@ -89,10 +89,10 @@ function shownHere(one: Address, made: ListRecord, { posting, owners, members }:
   return { address: one, here: true, posting, owners, members: made.members, list: [...members.values()] };
 }
 
-/** `waits`: its own node, another one, will do it when it sees the request. */
+/** `waits`: its own node, another one, will do it when it sees the request. `wereNone`: who was to be removed, and was no member. */
 export type ChangeAnswer =
   | { readonly trouble: string }
-  | { readonly members: number | 'unknown' }
+  | { readonly members: number | 'unknown'; readonly wereNone?: readonly string[] }
   | { readonly waits: true };
 
 export async function changeList(
@@ -107,9 +107,13 @@ export async function changeList(
     if (stranger !== undefined) return { trouble: `cannot have ${stranger} as a member: the ring has no such address` };
   }
   if (found === undefined) return changeElsewhere({ users, post }, list, changes);
+  const wereNone = changes
+    .flatMap((change) => (change.kind === 'remove' ? change.members : []))
+    .filter((one) => !isMember(found.state, one));
   await lists.change(list, changes satisfies readonly ListChange[]);
   const after = lists.find(list);
-  return { members: after === undefined || 'trouble' in after ? 0 : after.state.members.size };
+  const size = after === undefined || 'trouble' in after ? 0 : after.state.members.size;
+  return { members: size, ...(wereNone.length === 0 ? {} : { wereNone }) };
 }
 
 /** Of a list on another node an owner may change what he likes: his signature is enough. */

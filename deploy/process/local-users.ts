@@ -147,9 +147,9 @@ export class LocalUsers implements Accounts {
   }
 
   /** Where a user of this node has his mail forwarded to, or why that is not known now. */
-  forwardOf(address: Address): UserHome['forward'] | { readonly trouble: string } {
+  forwardOf(address: Address): UserHome['forward'] | { readonly trouble: string; readonly isStranger?: true } {
     const resident = this.#residents.get(address);
-    if (resident === undefined) return { trouble: 'has no mailbox on this machine' };
+    if (resident === undefined) return { trouble: 'has no mailbox on this machine', isStranger: true };
     return resident.home?.open.forward ?? { trouble: resident.trouble };
   }
 

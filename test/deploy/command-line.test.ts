@@ -90,6 +90,10 @@ describe('the program', () => {
 
   it.each([
     ['an unknown command is told with the nearest', ['queue', 'lst'], 2, 'did you mean `epost queue list`?'],
+    ['half a command is told with what it can be', ['list', '--home', '/x'], 2, 'see `epost list --help`'],
+    ['an id is missed where one is to be verified', ['trace', '--verify', '--message', 'x.eml'], 2, 'an ID with it'],
+    ['a message is for --verify alone', ['trace', '1M8CAENGR65BF5BH', '--message', 'x.eml'], 2, '--verify with it'],
+    ['a day that is in no calendar is told', ['tls', 'report', '--day', '2026-02-30'], 2, 'a day such as'],
     [
       'a folder that is no home says how to make one',
       ['trace', '--home', '/nonexistent/epost'],

@@ -81,6 +81,8 @@ describe('a forwarding in the ring', () => {
     expect(await run('forward', 'clear', 'alice@example.org')).toMatchObject({ to: [] });
     const { code, err } = await home.run('forward', 'set', 'alice@example.org', 'alice@example.org');
     expect([code, err]).toEqual([1, expect.stringContaining('it is the address that is to be forwarded')]);
+    const nobody = await home.run('forward', 'show', 'nobody@example.org');
+    expect(nobody).toMatchObject({ code: 3, err: expect.stringContaining('has no mailbox on this machine') });
   });
 
   test('brings what a stranger wrote to bob, as it was, and a copy stays', async () => {

@@ -177,6 +177,24 @@ describe('a list for some', () => {
     expect([code, err]).toEqual([3, expect.stringContaining('nobody@example.org as a member: the ring has no such')]);
   });
 
+  test('says who was to be taken off and was not on it', async () => {
+    const none = await home.run('list', 'remove', 'team@example.org', 'stranger@sender.test');
+    expect(none).toMatchObject({
+      code: 3,
+      out: '',
+      err: expect.stringContaining('not on team@example.org: stranger@'),
+    });
+    const some = await home.run(
+      'list',
+      'remove',
+      'team@example.org',
+      'stranger@sender.test,Friend@sender.test',
+      '--json',
+    );
+    expect(some.code).toBe(0);
+    expect(JSON.parse(some.out)).toMatchObject({ remove: ['Friend@sender.test'], wereNone: ['stranger@sender.test'] });
+  });
+
   test('in a list brings a post to an address outside once', async () => {
     await run('list', 'create', 'all@example.org', '--owner', 'alice@example.org');
     await run('list', 'add', 'all@example.org', 'staff@example.org,Carol@foreign.test');

@@ -137,7 +137,13 @@ export class Intake {
         ],
       },
     );
-    trace(request.trace, { what: 'queued', jobs: jobs.map(({ id }) => id), held: verdict === 'hold' });
+    trace(request.trace, {
+      what: 'queued',
+      from: checked.envelopeFrom,
+      to: checked.recipients,
+      jobs: jobs.map(({ id }) => id),
+      held: verdict === 'hold',
+    });
     // The sender was told 250: that it waits for the postmaster, only the postmaster can see.
     if (verdict === 'hold')
       log.warn({ trace: request.trace, identity: request.from.address, rule }, 'a message is held');

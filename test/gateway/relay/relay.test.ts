@@ -58,6 +58,7 @@ let ask: (request: RelayRequest) => Promise<RelayAnswer>;
 let decision: Pick<Decision, 'verdict' | 'rule'>;
 let decidedOn: Evidence[];
 let fetched: () => Uint8Array;
+let traced: Record<string, unknown>[];
 let aliasOf: (address: Address) => Address | undefined;
 
 beforeAll(async () => {
@@ -116,13 +117,14 @@ async function start(settings: RelaySettings = {}): Promise<void> {
     now: () => Date.now() + aheadMs,
     random: Math.random,
     log: quiet,
-    trace: () => undefined,
+    trace: (id, event) => traced.push({ ...event, id }),
   });
 }
 
 beforeEach(async () => {
   aliasOf = () => undefined;
   notices = [];
+  traced = [];
   isDnsDown = false;
   aheadMs = 0;
   decidedOn = [];
@@ -192,6 +194,14 @@ async function accepted(to: string[], domain = 'dest.example', fields: Fields = 
   expect(await ask(one)).toEqual({ verdict: 'accepted' });
   return { one, done: () => until('the job is done', async () => (await jobOf(one, domain))?.state === 'done') };
 }
+
+test('the timeline at the gateway says whose mail it is, also where the submission was at another machine', async () => {
+  const { one, done } = await accepted(['bob@dest.example'], 'dest.example', { from: 'alice@example.org' });
+  await done();
+  expect(traced).toContainEqual(
+    expect.objectContaining({ id: one.trace, what: 'queued', from: 'alice@example.org', to: ['bob@dest.example'] }),
+  );
+});
 
 describe('pace and trouble', () => {
   test('a resolver that answers nothing burns no attempt and lets no mail expire; when it answers, the mail goes', async () => {

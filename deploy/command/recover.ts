@@ -31,6 +31,7 @@ const answerShape = z.array(
   z.object({
     user: z.string(),
     trouble: z.string().optional(),
+    isStranger: z.literal(true).optional(),
     backups: z.array(z.number()).optional(),
     kept: z.number().optional(),
     at: z.number().optional(),
@@ -78,6 +79,7 @@ export const recover: Command = {
     const answers = answerShape.parse(told.value);
     if (given.switches.has('json')) printJson({ users: answers });
     else for (const answer of answers) print(textOf(answer, given.switches.has('dry-run')));
+    if (answers.some(({ isStranger }) => isStranger)) return exitCodes.notFound;
     const troubled = answers.some(
       ({ trouble, folders }) => trouble !== undefined || folders?.some((one) => one.trouble),
     );

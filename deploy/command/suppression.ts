@@ -49,7 +49,7 @@ export const suppressionRemove: Command = {
       const wasThere = await new Suppression(queue, Date.now).clear(address);
       if (given.switches.has('json')) printJson({ address, removed: wasThere });
       else print(wasThere ? `${address} is tried again` : `nothing was held against ${address}`);
-      return wasThere ? exitCodes.done : exitCodes.failed;
+      return wasThere ? exitCodes.done : exitCodes.notFound;
     }),
 };
 

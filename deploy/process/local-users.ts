@@ -132,9 +132,9 @@ export class LocalUsers implements Accounts {
   }
 
   /** The open mailbox of a user of this node, or why there is none. */
-  mailboxOf(address: Address): Mailbox | { readonly trouble: string } {
+  mailboxOf(address: Address): Mailbox | { readonly trouble: string; readonly isStranger?: true } {
     const resident = this.#residents.get(address);
-    if (resident === undefined) return { trouble: 'has no mailbox on this machine' };
+    if (resident === undefined) return { trouble: 'has no mailbox on this machine', isStranger: true };
     return resident.home?.open.mailbox ?? { trouble: resident.trouble };
   }
 

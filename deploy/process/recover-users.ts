@@ -19,7 +19,7 @@ export const recoverAsked = z.discriminatedUnion('kind', [
 
 /** What becomes of one user. One that cannot be helped keeps no other from it. */
 export type UserRecovered = { readonly user: string } & (
-  | { readonly trouble: string }
+  | { readonly trouble: string; readonly isStranger?: true }
   | { readonly backups: readonly number[] }
   | { readonly kept: number }
   | Recovery
@@ -38,8 +38,8 @@ async function oneUser(
   users: LocalUsers,
   user: Address,
   asked: z.infer<typeof recoverAsked>,
-): Promise<{ trouble: string } | { backups: readonly number[] } | { kept: number } | Recovery> {
-  const mailbox: Mailbox | { readonly trouble: string } = users.mailboxOf(user);
+): Promise<{ trouble: string; isStranger?: true } | { backups: readonly number[] } | { kept: number } | Recovery> {
+  const mailbox: Mailbox | { readonly trouble: string; readonly isStranger?: true } = users.mailboxOf(user);
   if ('trouble' in mailbox) return mailbox;
   try {
     if (asked.kind === 'list') return { backups: await mailbox.backups() };

@@ -63,7 +63,7 @@ describe('the list of addresses that are not tried', () => {
     expect(await epost('remove', 'gone@dest.example')).toMatchObject({ code: 0 });
     expect((await inGateway.look('gone@dest.example')).suppressed).toBeUndefined();
     const again = await epost('remove', 'gone@dest.example', '--json');
-    expect(again.code).toBe(1);
+    expect(again.code).toBe(3);
     expect(JSON.parse(again.out)).toEqual({ address: 'gone@dest.example', removed: false });
   });
 

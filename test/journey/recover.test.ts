@@ -72,6 +72,6 @@ test('a time that is none, or before anything was kept, is said to be so, with w
   expect(early.code).toBe(1);
   expect(early.out).toContain('no heads of 2001');
   const nobody = await home.run('recover', '--user', 'nobody@example.org');
-  expect(nobody.code).toBe(1);
+  expect(nobody.code).toBe(3);
   expect(nobody.out).toContain('has no mailbox on this machine');
 });
